@@ -1,0 +1,13 @@
+//! The engine, sans-IO: datagrams, crossings, commands and time in; datagrams, crossings, replies and reports
+//! out. One engine serves one shard.
+//!
+//! The law of the run loop: after every input the owner drains [`Engine::output`], and calls
+//! [`Engine::timeout`] no earlier than [`Engine::next_timeout`]. Nothing here asks a clock, opens a socket,
+//! starts a thread or draws chance by itself.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod io;
+pub mod transport;
+
+pub use engine::{Engine, EngineConfig};

@@ -1,0 +1,4 @@
+//! (placeholder)
+/// A transport.
+#[derive(Debug)]
+pub struct Transport;

@@ -1,0 +1,206 @@
+//! The packet buffer, its pool, and a packet as it stands at a router. Knows nothing of codecs' rules or peers.
+//!
+//! A received datagram is read into a pooled [`Buffer`], decrypted in place, and from then on shared: the
+//! producer's history, every consumer's map and every relay to another shard hold the same bytes.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The most bytes one datagram may hold; longer ones are cut by the socket and dropped.
+pub const BUFFER_BYTES: usize = 2_048;
+
+/// One datagram's bytes. Written only while unshared.
+pub struct Buffer {
+    bytes: [u8; BUFFER_BYTES],
+    length: usize,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { bytes: [0; BUFFER_BYTES], length: 0 }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Buffer({} bytes)", self.length)
+    }
+}
+
+impl Buffer {
+    /// The bytes in use.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The bytes in use, for decryption in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.length]
+    }
+
+    /// All [`BUFFER_BYTES`], for a socket to read into; say with [`Buffer::set_length`] how many it read.
+    pub fn space(&mut self) -> &mut [u8; BUFFER_BYTES] {
+        &mut self.bytes
+    }
+
+    /// How many bytes are in use; more than [`BUFFER_BYTES`] counts as all of them.
+    pub fn set_length(&mut self, length: usize) {
+        self.length = length.min(BUFFER_BYTES);
+    }
+
+    /// Replaces the content; what exceeds [`BUFFER_BYTES`] is cut.
+    pub fn fill(&mut self, bytes: &[u8]) {
+        let length = bytes.len().min(BUFFER_BYTES);
+        self.bytes[..length].copy_from_slice(&bytes[..length]);
+        self.length = length;
+    }
+}
+
+/// Buffers waiting for reuse, oldest first. A buffer handed back while another shard still reads it waits here
+/// until that shard lets go (`Arc::get_mut` tells), so reuse needs no message between shards.
+pub struct Pool {
+    waiting: VecDeque<Arc<Buffer>>,
+    /// How many buffers wait at most; beyond it they are freed.
+    limit: usize,
+    allocated: u64,
+}
+
+impl Pool {
+    /// How many waiting buffers `take` looks at before it allocates a new one. Turning it up saves memory while
+    /// another shard is slow; it costs time on a packet's path.
+    const LOOK: usize = 4;
+
+    /// An empty pool that keeps at most `limit` buffers.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { waiting: VecDeque::with_capacity(limit), limit, allocated: 0 }
+    }
+
+    /// An unshared buffer with length 0, reused if one is free.
+    pub fn take(&mut self) -> Arc<Buffer> {
+        for _ in 0..Self::LOOK.min(self.waiting.len()) {
+            let Some(mut buffer) = self.waiting.pop_front() else { break };
+            if let Some(unshared) = Arc::get_mut(&mut buffer) {
+                unshared.set_length(0);
+                return buffer;
+            }
+            self.waiting.push_back(buffer);
+        }
+        self.allocated += 1;
+        Arc::default()
+    }
+
+    /// Hands a buffer back, shared or not. Only the pool that allocated it should get it back; others just drop
+    /// their reference.
+    pub fn put(&mut self, buffer: Arc<Buffer>) {
+        if self.waiting.len() < self.limit {
+            self.waiting.push_back(buffer);
+        }
+    }
+
+    /// How many buffers were ever allocated.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        self.allocated
+    }
+}
+
+/// VP8's payload descriptor as far as forwarding needs it (RFC 7741, section 4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vp8Descriptor {
+    /// Picture id, and whether it is written in 15 bits (else 7).
+    pub picture_id: Option<(u16, bool)>,
+    /// Running number of temporal-layer-zero pictures.
+    pub tl0_picture_index: Option<u8>,
+    /// Temporal layer.
+    pub temporal: Option<u8>,
+    /// This picture depends on layer zero only.
+    pub layer_sync: bool,
+    /// Start of a partition zero: the packet begins a picture.
+    pub starts_picture: bool,
+    /// Bytes of the descriptor.
+    pub length: u8,
+}
+
+/// What a codec's payload says about one packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PayloadInfo {
+    /// Nothing that forwarding needs.
+    #[default]
+    Opaque,
+    /// VP8.
+    Vp8(Vp8Descriptor),
+}
+
+/// Header extensions that travel end to end, by meaning rather than by any peer's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Level in -dBov (0 loudest, 127 silent) and the voice flag (RFC 6464).
+    pub audio_level: Option<(u8, bool)>,
+    /// Camera, flip and rotation bits (3GPP TS 26.114, CVO).
+    pub orientation: Option<u8>,
+    /// When the frame was captured, in the capturer's NTP clock (abs-capture-time).
+    pub absolute_capture: Option<u64>,
+    /// Minimum and maximum playout delay, 12 bits each, in 10 ms steps.
+    pub playout_delay: Option<u32>,
+}
+
+/// A packet as it stands at a router: decrypted, parsed once, in its producer's own numbering. A relayed packet
+/// enters another shard's router in this same form.
+#[derive(Clone, Debug)]
+pub struct MediaPacket {
+    /// Which of the producer's encodings (simulcast streams), counted from 0.
+    pub encoding: u8,
+    /// The producer's RTP sequence, extended over wraps.
+    pub sequence: u64,
+    /// The producer's RTP timestamp.
+    pub timestamp: u32,
+    /// The RTP marker bit.
+    pub marker: bool,
+    /// First packet of a keyframe.
+    pub keyframe: bool,
+    /// When it entered the first shard.
+    pub ingress: Instant,
+    /// What the payload says.
+    pub payload_info: PayloadInfo,
+    /// What the header says, end to end.
+    pub extensions: Extensions,
+    /// Where in the buffer the payload stands (padding excluded).
+    pub payload: Range<u16>,
+    /// The decrypted datagram.
+    pub buffer: Arc<Buffer>,
+}
+
+impl MediaPacket {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.buffer
+            .bytes()
+            .get(usize::from(self.payload.start)..usize::from(self.payload.end))
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Pool};
+
+    #[test]
+    fn a_buffer_still_read_elsewhere_is_not_handed_out_again() {
+        let mut pool = Pool::new(8);
+        let first = pool.take();
+        let elsewhere = Arc::clone(&first);
+        pool.put(first);
+        let second = pool.take();
+        assert!(!Arc::ptr_eq(&second, &elsewhere));
+        drop(elsewhere);
+        pool.put(second);
+        pool.take();
+        pool.take();
+        assert_eq!(pool.allocated(), 2);
+    }
+}

@@ -1,0 +1,390 @@
+//! What a front door asks of the directory, and what the directory tells a front door's clients. Knows nothing
+//! of HTTP, WebSocket or SDP.
+
+use crate::cluster::ShardRow;
+use crate::command::TransportDump;
+use crate::consumer::{ConsumerParameters, LayerPreference};
+use crate::decision::{Attr, Grant, Wish};
+use crate::producer::ProducerParameters;
+use crate::relay::RelayStats;
+use crate::transport::{LocalTransport, RemoteTransport, TransportState};
+use crate::{
+    ConsumerId, MediaKind, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
+};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One client of a front door (a session, not a socket). Handed out by the front door; notices carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientId(pub u64);
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its number; the reply carries the same. Numbers are unique among all clients of a front door.
+    pub number: RequestNumber,
+    /// Who asks.
+    pub client: ClientId,
+    /// What.
+    pub body: RequestBody,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestBody {
+    /// Enter a room: authorize, place and make one transport. Answered by [`ReplyBody::Joined`].
+    Join(JoinRequest),
+    /// Leave; ends the person's transport and all on it.
+    Leave {
+        /// Who.
+        person: PersonId,
+    },
+    /// Tell a transport what its peer said (first time, or after an ICE restart).
+    Connect {
+        /// Which.
+        transport: TransportId,
+        /// The peer.
+        remote: RemoteTransport,
+    },
+    /// New local ICE credentials. Answered by [`ReplyBody::Transport`].
+    RestartIce {
+        /// Which.
+        transport: TransportId,
+    },
+    /// Send a track. Answered by [`ReplyBody::Producer`].
+    Produce {
+        /// On which transport.
+        transport: TransportId,
+        /// What was negotiated.
+        parameters: ProducerParameters,
+        /// What it shows: `camera`, `microphone`, `screen`, or the application's own word.
+        source: String,
+        /// Start paused.
+        paused: bool,
+    },
+    /// Stop or resume a track for everyone.
+    PauseProducer {
+        /// Which.
+        producer: ProducerId,
+        /// Stop (true) or resume.
+        paused: bool,
+    },
+    /// End a track.
+    CloseProducer {
+        /// Which.
+        producer: ProducerId,
+    },
+    /// Receive a track. Answered by [`ReplyBody::Consumer`].
+    Consume {
+        /// On which transport.
+        transport: TransportId,
+        /// Which track.
+        producer: ProducerId,
+        /// What was negotiated.
+        parameters: ConsumerParameters,
+    },
+    /// Stop or resume receiving.
+    PauseConsumer {
+        /// Which.
+        consumer: ConsumerId,
+        /// Stop (true) or resume.
+        paused: bool,
+    },
+    /// Say which layers are wanted at most.
+    SetPreferredLayers {
+        /// Which.
+        consumer: ConsumerId,
+        /// What is wanted.
+        preferred: LayerPreference,
+    },
+    /// Stop receiving for good.
+    CloseConsumer {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// May the holder of this token use the admin API? Answered by [`ReplyBody::Done`] or an error.
+    AuthorizeAdmin {
+        /// The bearer token.
+        token: Secret,
+        /// From where.
+        address: Option<IpAddr>,
+    },
+    /// Everything that exists. Answered by [`ReplyBody::Dump`].
+    Dump,
+    /// Counters of one person's transport. Answered by [`ReplyBody::Stats`].
+    ReadStats {
+        /// Which.
+        transport: TransportId,
+    },
+}
+
+/// Enter a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The room; made if nobody is in it.
+    pub room: String,
+    /// The name that the person gives itself.
+    pub name: String,
+    /// The bearer token; empty if none came.
+    pub token: Secret,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// Rate that the client expects to publish, in kbit/s; 0 if unknown.
+    pub expected_ingress_kbps: u64,
+    /// What this version gives no meaning to; policies see it.
+    pub attrs: Vec<Attr>,
+}
+
+/// The reply to one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's number.
+    pub number: RequestNumber,
+    /// Who asked.
+    pub client: ClientId,
+    /// How it went.
+    pub result: Result<ReplyBody, RequestError>,
+}
+
+/// What a successful request answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplyBody {
+    /// Nothing to tell.
+    Done,
+    /// Inside.
+    Joined(Box<Joined>),
+    /// A transport's local side.
+    Transport(LocalTransport),
+    /// A track's id.
+    Producer(ProducerId),
+    /// A consumer's id, and whether its producer is paused at its source.
+    Consumer(ConsumerId, bool),
+    /// Everything that exists.
+    Dump(Box<Dump>),
+    /// Counters.
+    Stats(Box<TransportDump>),
+}
+
+/// What a person gets on entering.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Who it is.
+    pub person: PersonId,
+    /// The name to show for it.
+    pub name: String,
+    /// The room entered.
+    pub room: String,
+    /// The room's router.
+    pub router: RouterId,
+    /// Its transport.
+    pub transport: TransportId,
+    /// Where that stands.
+    pub place: Place,
+    /// What to tell the peer.
+    pub local: LocalTransport,
+    /// What it may do.
+    pub grant: Grant,
+    /// Everyone else in the room.
+    pub people: Vec<PersonView>,
+    /// Every track in the room.
+    pub tracks: Vec<TrackView>,
+}
+
+/// A person as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Who.
+    pub person: PersonId,
+    /// The name to show.
+    pub name: String,
+    /// Who that is in the application's words, where a policy said.
+    pub identity: Option<String>,
+}
+
+/// A track as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackView {
+    /// Its producer.
+    pub producer: ProducerId,
+    /// Whose.
+    pub person: PersonId,
+    /// What it shows.
+    pub source: String,
+    /// Stopped at its source.
+    pub paused: bool,
+    /// What was negotiated with its publisher: codecs and number of encodings matter to receivers.
+    pub parameters: ProducerParameters,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestError {
+    /// What kind of failure; decides the status code.
+    pub kind: ErrorKind,
+    /// Short, stable, lower case with hyphens; a policy's own code where a policy refused.
+    pub code: String,
+    /// One sentence for the person who asked.
+    pub message: String,
+}
+
+impl RequestError {
+    /// An error.
+    #[must_use]
+    pub fn new(kind: ErrorKind, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, code: code.into(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for RequestError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// Whose side failed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// A policy or a grant says no (403).
+    Refused,
+    /// What was named does not exist (404).
+    Missing,
+    /// The request contradicts what stands (409 or 422).
+    Unfit,
+    /// A bound is reached (429 or 503).
+    Full,
+    /// The host failed (500 or 503).
+    Failed,
+}
+
+/// Something that a client is told without asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Who is told.
+    pub client: ClientId,
+    /// What.
+    pub body: NoticeBody,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoticeBody {
+    /// Someone came in.
+    PersonJoined(PersonView),
+    /// Someone left.
+    PersonLeft(PersonId),
+    /// A track can be consumed.
+    TrackPublished(TrackView),
+    /// A track is gone, with its consumers.
+    TrackEnded(ProducerId),
+    /// A track stopped or resumed at its source.
+    TrackPaused {
+        /// Which.
+        producer: ProducerId,
+        /// Stopped (true) or resumed.
+        paused: bool,
+    },
+    /// Who speaks, the most dominant first; only those heard lately.
+    ActiveSpeakers(Vec<Speaker>),
+    /// The client's own transport.
+    Transport {
+        /// Which.
+        transport: TransportId,
+        /// How far it is.
+        state: TransportState,
+    },
+    /// A consumer is sent another encoding.
+    LayersChanged {
+        /// Which.
+        consumer: ConsumerId,
+        /// What it is sent.
+        encoding: Option<u8>,
+    },
+    /// The client's presence ended; nothing follows.
+    Ended {
+        /// Short, stable, lower case with hyphens.
+        code: String,
+        /// One sentence.
+        message: String,
+    },
+}
+
+/// Someone who is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speaker {
+    /// The audio track.
+    pub producer: ProducerId,
+    /// Whose.
+    pub person: Option<PersonId>,
+    /// Last level in -dBov: 0 loudest, 127 silent.
+    pub level: u8,
+}
+
+/// Everything that exists, for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dump {
+    /// All shards with their load, as policies see them.
+    pub shards: Vec<ShardRow>,
+    /// All rooms.
+    pub rooms: Vec<RoomDump>,
+    /// All relays.
+    pub relays: Vec<RelayDump>,
+    /// The last wishes of the balance policy, newest last, with their time.
+    pub wishes: Vec<(u64, Wish)>,
+}
+
+/// One room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomDump {
+    /// Its name.
+    pub room: String,
+    /// Its router.
+    pub router: RouterId,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// Who is in it.
+    pub people: Vec<PersonDump>,
+    /// Active speakers, the most dominant first.
+    pub speakers: Vec<Speaker>,
+}
+
+/// One person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonDump {
+    /// Who.
+    pub view: PersonView,
+    /// Where its transport stands.
+    pub place: Place,
+    /// Its transport.
+    pub transport: TransportId,
+    /// How far that is.
+    pub state: TransportState,
+    /// What it publishes.
+    pub tracks: Vec<TrackView>,
+    /// What it consumes: consumer, producer, encoding sent.
+    pub consumers: Vec<(ConsumerId, ProducerId, Option<u8>)>,
+}
+
+/// One relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayDump {
+    /// Which.
+    pub relay: RelayId,
+    /// Of what.
+    pub producer: ProducerId,
+    /// In which router.
+    pub router: RouterId,
+    /// From where.
+    pub from: Place,
+    /// To where.
+    pub to: Place,
+    /// How many consumers hang on it.
+    pub consumers: u32,
+    /// Counters at its source, where read.
+    pub source: Option<RelayStats>,
+    /// Counters at its sink, where read.
+    pub sink: Option<RelayStats>,
+}
