@@ -9,7 +9,7 @@ use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
 use crate::transport::{LocalTransport, RemoteTransport, TransportState};
 use crate::{
-    ConsumerId, MediaKind, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
