@@ -6,6 +6,7 @@
 //! starts a thread or draws chance by itself.
 #![forbid(unsafe_code)]
 
+pub mod association;
 pub mod engine;
 pub mod io;
 pub mod transport;
