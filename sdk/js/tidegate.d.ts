@@ -1,0 +1,157 @@
+/** Types of tidegate.js: what the browser's side of a Tidegate session offers. */
+
+export interface JoinOptions {
+  /** The host: a path or an http(s)/ws(s) address; the page's own host by default. */
+  url?: string;
+  room: string;
+  name: string;
+  /** A bearer token, or a function asked for one at each join (the session joins anew after a host's restart). */
+  token?: string | (() => string | Promise<string>);
+  /** The application's own words; policies see them. */
+  attrs?: Record<string, string>;
+  rtcConfiguration?: RTCConfiguration;
+}
+
+export type Id = number | string;
+export type SessionState = 'connecting' | 'connected' | 'reconnecting' | 'ended';
+export type Source = 'camera' | 'microphone' | 'screen' | (string & {});
+
+export interface Person {
+  readonly person: Id;
+  readonly name: string;
+  readonly identity?: string;
+}
+
+/** A track of somebody else. */
+export interface RemoteTrack {
+  readonly producer: Id;
+  readonly person: Id;
+  readonly source: Source;
+  readonly kind: 'audio' | 'video';
+  /** Stopped at its source. */
+  readonly paused: boolean;
+  /** How many encodings (simulcast layers) its publisher sends. */
+  readonly encodings: number;
+  /** The encoding that the host sends now; null while nothing fits. */
+  readonly encoding: number | null;
+  /** The section of the peer connection that carries it; null until negotiated. */
+  readonly mid: string | null;
+  readonly mediaStreamTrack: MediaStreamTrack | null;
+}
+
+export interface PublishOptions {
+  /** `camera` or `microphone` by the track's kind, unless said. */
+  source?: Source;
+  /** Several encodings, so that everyone gets a fitting one. On for video at least 640 wide, off for screens. */
+  simulcast?: boolean;
+}
+
+/** A track that this person sends. It outlives reconnections. */
+export interface Publication {
+  readonly producer: Id | null;
+  readonly kind: 'audio' | 'video';
+  readonly source: Source;
+  readonly track: MediaStreamTrack | null;
+  readonly paused: boolean;
+  pause(): Promise<void>;
+  continue(): Promise<void>;
+  /** Sends another track of the same kind in its place; null sends nothing. */
+  replace(track: MediaStreamTrack | null): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Speaker {
+  readonly producer: Id;
+  readonly person: Id | null;
+  /** Last level in -dBov: 0 loudest, 127 silent. */
+  readonly level: number;
+}
+
+export interface SessionEvents {
+  'person-joined': CustomEvent<Person>;
+  'person-left': CustomEvent<Person>;
+  /** Someone began to send; its media follows with `track`. */
+  'track-published': CustomEvent<RemoteTrack>;
+  /** The track's media can be shown: `session.attach(track, element)`. */
+  'track': CustomEvent<RemoteTrack>;
+  'track-ended': CustomEvent<RemoteTrack>;
+  'track-paused': CustomEvent<RemoteTrack>;
+  'track-unplayable': CustomEvent<{ producer: Id; code: string; message: string }>;
+  /** The host sends another encoding of the track now. */
+  'layer': CustomEvent<RemoteTrack>;
+  /** The most dominant first. */
+  'speakers': CustomEvent<Speaker[]>;
+  'published': CustomEvent<Publication>;
+  'publish-refused': CustomEvent<{ publication: Publication; error: SessionError }>;
+  'state': CustomEvent<SessionState>;
+  /** The host's view of the media connection. */
+  'transport': CustomEvent<'new' | 'connecting' | 'connected' | 'disconnected' | 'closed'>;
+  /** Something failed that the session itself survives. */
+  'problem': CustomEvent<Error>;
+  /** The session is over and does not come back; code `left` after leave(). */
+  'ended': CustomEvent<{ code: string; message: string }>;
+}
+
+/** Why something was not done. */
+export declare class SessionError extends Error {
+  /** The HTTP status that fits; 0 where the host was not reached. */
+  readonly status: number;
+  /** Short, stable, lower case with hyphens. */
+  readonly code: string;
+  readonly title: string;
+  /** A JSON pointer to the field at fault. */
+  readonly field?: string;
+  /** True where trying again later can help. */
+  readonly passing: boolean;
+}
+
+/** One person in one room. Reconnects, resumes and rejoins by itself. */
+export declare class Session extends EventTarget {
+  private constructor();
+  static join(options: JoinOptions): Promise<Session>;
+  readonly state: SessionState;
+  readonly room: string;
+  readonly name: string;
+  readonly person: Id;
+  readonly grant: unknown;
+  readonly place: unknown;
+  readonly people: ReadonlyMap<Id, Person>;
+  readonly tracks: ReadonlyMap<Id, RemoteTrack>;
+  readonly publications: ReadonlySet<Publication>;
+  readonly speakers: readonly Speaker[];
+  readonly peerConnection: RTCPeerConnection | null;
+  /** Resolves once the host took the track; throws a SessionError with the reason where it did not. */
+  publish(track: MediaStreamTrack, options?: PublishOptions): Promise<Publication>;
+  /** Shows a track, asking for the layer that fits the element's size; returns a function that detaches it. */
+  attach(track: RemoteTrack, element: HTMLMediaElement): () => void;
+  setLayers(track: RemoteTrack, spatial: number, temporal?: number): Promise<unknown>;
+  subscribe(track: RemoteTrack): Promise<unknown>;
+  unsubscribe(track: RemoteTrack): Promise<unknown>;
+  hostStats(): Promise<unknown>;
+  getStats(): Promise<RTCStatsReport>;
+  leave(): Promise<void>;
+  addEventListener<K extends keyof SessionEvents>(
+    type: K,
+    listener: (this: Session, event: SessionEvents[K]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+/** Enters a room; resolves once the host let us in. Throws a SessionError with the reason otherwise. */
+export declare function join(options: JoinOptions): Promise<Session>;
+
+/** Milliseconds to wait before the n-th attempt (from 0) to come back. */
+export declare function retryDelay(attempt: number): number;
+/** The layer that fills an element of this width in device pixels. */
+export declare function layerFor(width: number, encodings?: number): number;
+/** What to send of a video of this width, lowest first. */
+export declare function encodingsFor(width: number, simulcast?: boolean): RTCRtpEncodingParameters[];
+/** The WebSocket address of a host. */
+export declare function sessionAddress(url: string | undefined, base?: string): string;
+/** The keys that only one of two maps holds. */
+export declare function difference<K>(before: Map<K, unknown>, now: Map<K, unknown>): { gone: K[]; came: K[] };

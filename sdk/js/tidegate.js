@@ -1,0 +1,951 @@
+/**
+ * The browser's side of a Tidegate session: one WebSocket, one peer connection, and their repair.
+ * Knows nothing of pages, layouts or devices: it is given tracks and elements.
+ *
+ *     import { join } from '/sdk/tidegate.js';
+ *     const session = await join({ room: 'hello', name: 'Ada' });
+ *     session.addEventListener('track', ({ detail: track }) => session.attach(track, elementFor(track)));
+ *     await session.publish(microphone, { source: 'microphone' });
+ *
+ * Media path: publish → transceiver → offer (one in flight) → answer → producer. The other way round:
+ * the host says `negotiate` → recvonly transceivers → offer → answer names what each section receives.
+ */
+
+const SUBPROTOCOL = 'tidegate.v1';
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Asked when the socket was silent for so long: a dead TCP connection tells nobody. */
+const SILENCE_MS = 10_000;
+const PROBE_TIMEOUT_MS = 2_000;
+const RETRY_FIRST_MS = 250;
+/** More spares the host while it is down, less returns sooner: a restart must be mended within 5 s. */
+const RETRY_MOST_MS = 2_000;
+/** A lost check or two is no reason to restart ICE; a second of them is. */
+const ICE_PATIENCE_MS = 1_000;
+const ICE_RESTART_EVERY_MS = 4_000;
+/** Growing is asked for at once, shrinking only when it lasted: a layout that flickers costs keyframes. */
+const GROW_AFTER_MS = 50;
+const SHRINK_AFTER_MS = 500;
+
+/** Why something was not done: the host's problem document, or what went wrong on the way to it. */
+export class SessionError extends Error {
+  constructor({ status = 0, code = 'failed', title = '', detail = '', field = undefined }) {
+    super(detail || title || code);
+    this.name = 'SessionError';
+    this.status = status;
+    this.code = code;
+    this.title = title;
+    this.field = field;
+  }
+
+  /** True where trying again later can help. */
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Enters a room; resolves once the host let us in. Throws a SessionError with the reason otherwise. */
+export function join(options) {
+  return Session.join(options);
+}
+
+/** Milliseconds to wait before the n-th attempt (from 0) to come back. */
+export function retryDelay(attempt) {
+  return Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempt, 10), RETRY_MOST_MS);
+}
+
+/** The layer that fills an element of this width in device pixels: 0 small, 1 medium, 2 large. */
+export function layerFor(width, encodings = 3) {
+  const wanted = width <= 400 ? 0 : width <= 800 ? 1 : 2;
+  return Math.max(0, Math.min(wanted, encodings - 1));
+}
+
+/**
+ * What to send of a video of this width: lowest first. Below 960 wide Chromium sends two layers at most and
+ * silently leaves the top one out, so two are all that is offered there.
+ */
+export function encodingsFor(width, simulcast = true) {
+  if (!simulcast || width < 640) return [{}];
+  const full = { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: width >= 960 ? 1_700_000 : 600_000 };
+  const half = { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: width >= 960 ? 500_000 : 150_000 };
+  const quarter = { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 };
+  return width >= 960 ? [quarter, half, full] : [half, full];
+}
+
+/** The WebSocket address of a host, from whatever names it: nothing, a path, an http or ws address. */
+export function sessionAddress(url, base) {
+  const address = new URL(url ?? '/session', base);
+  if (address.pathname === '/') address.pathname = '/session';
+  address.protocol = address.protocol.replace(/^http/, 'ws');
+  address.hash = '';
+  return address.href;
+}
+
+/** The entries of `now` and `before` that only one of them holds, by key. */
+export function difference(before, now) {
+  return {
+    gone: [...before.keys()].filter((key) => !now.has(key)),
+    came: [...now.keys()].filter((key) => !before.has(key)),
+  };
+}
+
+/** A promise with its handles outside. A failure that nobody waits for is no unhandled one. */
+function deferred() {
+  const handles = {};
+  handles.promise = new Promise((resolve, reject) => Object.assign(handles, { resolve, reject }));
+  handles.promise.catch(() => {});
+  return handles;
+}
+
+/** Numbered requests over one WebSocket. Knows nothing of what they mean. */
+class Channel {
+  #socket;
+  #next = 1;
+  #waiting = new Map();
+  #closed = false;
+  onmessage = () => {};
+  onclose = () => {};
+  heardAt = performance.now();
+
+  static open(url) {
+    return new Promise((resolve, reject) => {
+      const channel = new Channel();
+      const socket = new WebSocket(url, SUBPROTOCOL);
+      const unreachable = () => {
+        clearTimeout(timer);
+        socket.close();
+        reject(new SessionError({ code: 'unreachable', detail: 'The host cannot be reached.' }));
+      };
+      const timer = setTimeout(unreachable, REQUEST_TIMEOUT_MS);
+      socket.onclose = unreachable;
+      socket.onopen = () => {
+        clearTimeout(timer);
+        channel.#adopt(socket);
+        resolve(channel);
+      };
+    });
+  }
+
+  #adopt(socket) {
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onclose = ({ reason }) => this.#end(reason);
+  }
+
+  request(type, fields = {}, timeout = REQUEST_TIMEOUT_MS) {
+    const { promise, resolve, reject } = deferred();
+    if (this.#closed) {
+      reject(Channel.#broken());
+      return promise;
+    }
+    const id = this.#next++;
+    const timer = setTimeout(() => {
+      this.#waiting.delete(id);
+      reject(new SessionError({ status: 504, code: 'timeout', detail: `The host did not answer “${type}”.` }));
+    }, timeout);
+    this.#waiting.set(id, { resolve, reject, timer });
+    this.#socket.send(JSON.stringify({ type, id, ...fields }));
+    return promise;
+  }
+
+  /** Ends it from here; the peer may be long gone, so nothing waits for its goodbye. */
+  close() {
+    this.#socket.close(1000);
+    this.#end('');
+  }
+
+  #hear(data) {
+    this.heardAt = performance.now();
+    const message = JSON.parse(data);
+    if (message.type !== 'ok' && message.type !== 'error') return this.onmessage(message);
+    const waiting = this.#waiting.get(message.id);
+    if (!waiting) return;
+    this.#waiting.delete(message.id);
+    clearTimeout(waiting.timer);
+    if (message.type === 'ok') waiting.resolve(message);
+    else waiting.reject(new SessionError(message));
+  }
+
+  #end(reason) {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(Channel.#broken(reason));
+    }
+    this.#waiting.clear();
+    this.onclose(reason);
+  }
+
+  static #broken(reason) {
+    return new SessionError({ code: 'socket-closed', detail: reason || 'The connection to the host broke.' });
+  }
+}
+
+/** A track that this person sends. Outlives reconnections: the session publishes it again by itself. */
+class Publication {
+  producer = null;
+  paused = false;
+  /** @internal */ transceiver = null;
+  /** @internal */ settled = deferred();
+  #session;
+
+  constructor(session, track, { source, simulcast }) {
+    this.#session = session;
+    this.track = track;
+    this.kind = track.kind;
+    this.source = source ?? (track.kind === 'audio' ? 'microphone' : 'camera');
+    const width = track.getSettings?.().width ?? 0;
+    this.encodings = track.kind === 'video' ? encodingsFor(width, simulcast ?? this.source !== 'screen') : [{}];
+  }
+
+  /** Stops it for everyone, at the host; the track falls silent here too. */
+  pause() {
+    return this.#session._setPaused(this, true);
+  }
+
+  /** Goes on after pause(). */
+  continue() {
+    return this.#session._setPaused(this, false);
+  }
+
+  /** Sends another track of the same kind in its place (another device), without negotiation. */
+  async replace(track) {
+    await this.transceiver?.sender.replaceTrack(track);
+    this.track = track;
+    if (track) track.enabled = !this.paused;
+  }
+
+  /** Ends it. */
+  close() {
+    return this.#session._unpublish(this);
+  }
+}
+
+/** A track of somebody else. */
+class RemoteTrack {
+  constructor(view) {
+    this.producer = view.producer;
+    this.person = view.person;
+    this.source = view.source;
+    this.kind = view.kind;
+    this.paused = Boolean(view.paused);
+    this.encodings = view.encodings ?? 1;
+    /** The encoding that the host sends now; null while nothing fits. */
+    this.encoding = null;
+    /** The section that carries it; null until negotiated. */
+    this.mid = null;
+    /** @type {MediaStreamTrack | null} */
+    this.mediaStreamTrack = null;
+  }
+}
+
+/** One person in one room. Made by join(). */
+export class Session extends EventTarget {
+  #options;
+  #address;
+  #channel = null;
+  #channelOpen = deferred();
+  #resumeKey = null;
+  #pc = null;
+  #state = 'connecting';
+  #people = new Map();
+  #tracks = new Map();
+  #publications = new Set();
+  #idleSenders = [];
+  #wantedSections = { audio: 0, video: 0 };
+  #negotiating = null;
+  #offerWanted = false;
+  #restartWanted = false;
+  #recovering = false;
+  #wakeRecovery = () => {};
+  #iceTimer = null;
+  #everConnected = false;
+  #tiles;
+  #clock = null;
+  #stopListening = new AbortController();
+
+  room;
+  name;
+  person = null;
+  grant = null;
+  place = null;
+  /** Who speaks, the most dominant first. */
+  speakers = [];
+
+  static async join(options) {
+    const session = new Session(options);
+    let channel;
+    try {
+      channel = await session.#connect();
+      await session.#enter(channel);
+    } catch (error) {
+      channel?.close();
+      session.#finish({ code: error.code, message: error.message }, false);
+      throw error;
+    }
+    session.#listen();
+    return session;
+  }
+
+  constructor(options) {
+    super();
+    this.#options = options;
+    this.#address = sessionAddress(options.url, globalThis.location?.href);
+    this.room = options.room;
+    this.name = options.name;
+    this.#tiles = new Tiles((track, spatial) => this.#askLayer(track, spatial));
+  }
+
+  /** `connecting`, `connected`, `reconnecting` or `ended`. */
+  get state() {
+    return this.#state;
+  }
+
+  /** Everyone else, by id. */
+  get people() {
+    return this.#people;
+  }
+
+  /** Everyone else's tracks, by producer. */
+  get tracks() {
+    return this.#tracks;
+  }
+
+  /** What this person sends. */
+  get publications() {
+    return this.#publications;
+  }
+
+  /** The connection itself, for statistics; a rejoin replaces it. */
+  get peerConnection() {
+    return this.#pc;
+  }
+
+  /** Sends a track; resolves to its publication once the host took it. */
+  async publish(track, options = {}) {
+    this.#refuseEnded();
+    const publication = new Publication(this, track, options);
+    this.#publications.add(publication);
+    this.#addSender(publication);
+    this.#negotiate();
+    await publication.settled.promise;
+    return publication;
+  }
+
+  /**
+   * Shows a track in a media element and asks for the layer that fits the element's size, as long as it is
+   * attached. Returns a function that detaches it.
+   */
+  attach(track, element) {
+    element.srcObject = track.mediaStreamTrack ? new MediaStream([track.mediaStreamTrack]) : null;
+    if (track.kind === 'video') this.#tiles.add(track, element);
+    return () => {
+      this.#tiles.remove(element);
+      element.srcObject = null;
+    };
+  }
+
+  /** Asks for a layer by hand (0 lowest). An attached element's size overrules it at its next change. */
+  setLayers(track, spatial, temporal) {
+    return this.#request('layers', { producer: track.producer, spatial, temporal });
+  }
+
+  /** Stops receiving a track. */
+  unsubscribe(track) {
+    return this.#request('unsubscribe', { producer: track.producer });
+  }
+
+  /** Receives it again. */
+  subscribe(track) {
+    return this.#request('subscribe', { producer: track.producer });
+  }
+
+  /** The host's counters of this transport. */
+  async hostStats() {
+    return (await this.#request('stats')).stats;
+  }
+
+  /** The browser's own statistics. */
+  getStats() {
+    return this.#pc.getStats();
+  }
+
+  /** Leaves; the session ends with code `left`. */
+  async leave() {
+    if (this.#state === 'ended') return;
+    const channel = this.#channel;
+    const goodbye = channel?.request('leave', {}, 1_000);
+    this.#finish({ code: 'left', message: 'You left the room.' }, true);
+    await goodbye?.catch(() => {});
+    channel?.close();
+  }
+
+  // Entering and coming back
+
+  async #connect() {
+    const channel = await Channel.open(this.#address);
+    channel.onmessage = (message) => this.#onMessage(channel, message);
+    channel.onclose = () => this.#onClosed(channel);
+    return channel;
+  }
+
+  async #enter(channel) {
+    const { room, name, token, attrs } = this.#options;
+    const bearer = typeof token === 'function' ? await token() : token;
+    const entered = await channel.request('join', { room, name, token: bearer || undefined, attrs });
+    this.#closePeerConnection();
+    // A host that restarted counts its ids anew: whoever has an old one is not the same person.
+    for (const person of [...this.#people.keys()]) this.#personLeft(person);
+    this.#openPeerConnection();
+    this.#takeUp(channel, entered);
+    for (const publication of this.#publications) this.#addSender(publication);
+    const receiving = (kind) => [...this.#tracks.values()].filter((track) => track.kind === kind).length;
+    this.#wantSections({ audio: receiving('audio'), video: receiving('video') });
+    if (this.#publications.size > 0) this.#negotiate();
+  }
+
+  async #resume(channel) {
+    this.#takeUp(channel, await channel.request('resume', { resume: this.#resumeKey }));
+    for (const publication of this.#publications) this.#tellPaused(publication);
+    this.#tiles.askAgain();
+    if (this.#pc.localDescription && !this.#iceConnected()) this.#restartIce();
+  }
+
+  #takeUp(channel, entered) {
+    this.person = entered.person;
+    this.name = entered.name ?? this.name;
+    this.room = entered.room ?? this.room;
+    this.grant = entered.grant ?? null;
+    this.place = entered.place ?? null;
+    this.#resumeKey = entered.resume;
+    this.#channel = channel;
+    this.#channelOpen.resolve();
+    this.#reconcile(entered.people ?? [], entered.tracks ?? []);
+    this.#refreshState();
+  }
+
+  /** Makes our picture of the room equal to the host's, telling each change. */
+  #reconcile(people, tracks) {
+    const others = new Map(people.filter((one) => one.person !== this.person).map((one) => [one.person, one]));
+    const theirs = new Map(tracks.filter((one) => one.person !== this.person).map((one) => [one.producer, one]));
+    for (const producer of difference(this.#tracks, theirs).gone) this.#trackEnded(producer);
+    const changed = difference(this.#people, others);
+    for (const person of changed.gone) this.#personLeft(person);
+    for (const person of changed.came) this.#personJoined(others.get(person));
+    for (const view of theirs.values()) this.#trackPublished(view);
+  }
+
+  #onClosed(channel) {
+    if (channel !== this.#channel) return;
+    this.#channel = null;
+    this.#channelOpen = deferred();
+    this.#recover();
+  }
+
+  /** Comes back, however long it takes; only a refusal ends it. One runs at a time. */
+  async #recover() {
+    if (this.#recovering || this.#state === 'ended') return;
+    this.#recovering = true;
+    this.#refreshState();
+    for (let attempt = 0; this.#state !== 'ended' && !this.#channel; attempt++) {
+      await this.#waitForRetry(retryDelay(attempt));
+      await this.#comeBack().catch((error) => this.#onRecoveryError(error));
+    }
+    this.#recovering = false;
+  }
+
+  async #comeBack() {
+    if (this.#state === 'ended') return;
+    const channel = await this.#connect();
+    try {
+      if (this.#resumeKey) await this.#resume(channel);
+      else await this.#enter(channel);
+    } catch (error) {
+      channel.close();
+      throw error;
+    }
+  }
+
+  #onRecoveryError(error) {
+    if (error.code === 'session-gone') {
+      this.#resumeKey = null;
+      this.#wakeRecovery = null;
+    } else if (!(error instanceof SessionError) || !error.passing) {
+      this.#finish({ code: error.code ?? 'failed', message: error.message }, true);
+    }
+  }
+
+  /** Waits, unless the network comes back first; not at all after `session-gone`: the host is there. */
+  #waitForRetry(milliseconds) {
+    const atOnce = this.#wakeRecovery === null;
+    return new Promise((resolve) => {
+      this.#wakeRecovery = resolve;
+      setTimeout(resolve, atOnce ? 0 : milliseconds);
+    });
+  }
+
+  #rejoin() {
+    this.#resumeKey = null;
+    const channel = this.#channel;
+    if (channel) channel.close();
+    else this.#recover();
+  }
+
+  // The peer connection
+
+  #openPeerConnection() {
+    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', ...this.#options.rtcConfiguration });
+    pc.oniceconnectionstatechange = () => pc === this.#pc && this.#onIceState();
+    this.#pc = pc;
+    this.#everConnected = false;
+    this.#idleSenders = [];
+    this.#wantedSections = { audio: 0, video: 0 };
+    this.#restartWanted = false;
+  }
+
+  #closePeerConnection() {
+    this.#stopIceRestarts();
+    this.#pc?.close();
+    this.#pc = null;
+    for (const producer of [...this.#tracks.keys()]) this.#trackEnded(producer);
+    for (const publication of this.#publications) {
+      publication.transceiver = null;
+      publication.producer = null;
+    }
+  }
+
+  #iceConnected() {
+    return ['connected', 'completed'].includes(this.#pc?.iceConnectionState);
+  }
+
+  #onIceState() {
+    if (this.#iceConnected()) {
+      this.#everConnected = true;
+      this.#stopIceRestarts();
+    } else if (['disconnected', 'failed'].includes(this.#pc.iceConnectionState)) {
+      this.#restartUntilConnected();
+    }
+    this.#refreshState();
+  }
+
+  /** One restart may gather before the new address is there: repeat until one holds. */
+  #restartUntilConnected() {
+    let waited = 0;
+    this.#iceTimer ??= setInterval(() => {
+      if (waited++ % (ICE_RESTART_EVERY_MS / ICE_PATIENCE_MS) === 0) this.#restartIce();
+    }, ICE_PATIENCE_MS);
+  }
+
+  #stopIceRestarts() {
+    clearInterval(this.#iceTimer);
+    this.#iceTimer = null;
+  }
+
+  /** New credentials, new candidates; and since the socket may have died with the old address, a probe. */
+  #restartIce() {
+    if (!this.#pc?.localDescription) return;
+    this.#negotiate(true);
+    this.#probe();
+  }
+
+  /** Asks the host for a sign of life; without one the socket is given up and the session resumed. */
+  async #probe() {
+    const channel = this.#channel;
+    if (!channel) return this.#wakeRecovery?.();
+    await channel.request('stats', {}, PROBE_TIMEOUT_MS).catch((error) => {
+      if (error.code === 'timeout') channel.close();
+    });
+  }
+
+  // Negotiation: one offer in flight; whatever is wanted meanwhile goes into the next
+
+  #negotiate(restart = false) {
+    this.#offerWanted = true;
+    this.#restartWanted ||= restart;
+    this.#negotiating ??= this.#negotiations();
+  }
+
+  async #negotiations() {
+    await null; // what is published in the same turn shares an offer
+    try {
+      while (this.#offerWanted && this.#state !== 'ended') {
+        await this.#channelOpen.promise;
+        this.#offerWanted = false;
+        const pc = this.#pc;
+        if (pc) await this.#offer(pc).catch((error) => this.#onOfferError(pc, error));
+      }
+    } finally {
+      this.#negotiating = null;
+    }
+  }
+
+  async #offer(pc) {
+    this.#addSections(pc);
+    const iceRestart = this.#restartWanted;
+    this.#restartWanted = false;
+    await pc.setLocalDescription(await pc.createOffer({ iceRestart }));
+    const sending = [...this.#publications].filter(({ transceiver }) => transceiver?.mid);
+    const tracks = sending.map(({ transceiver, source }) => ({ mid: transceiver.mid, source }));
+    const answer = await this.#sendOffer(pc, { sdp: pc.localDescription.sdp, tracks });
+    if (pc !== this.#pc) return;
+    await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    this.#onAnswer(sending, answer);
+  }
+
+  /** The same offer again after a resume: the host may have answered it into the broken socket. */
+  async #sendOffer(pc, offer) {
+    for (;;) {
+      await this.#channelOpen.promise;
+      if (pc !== this.#pc) throw new SessionError({ code: 'superseded' });
+      try {
+        return await this.#request('offer', offer);
+      } catch (error) {
+        if (error.code !== 'socket-closed') throw error;
+      }
+    }
+  }
+
+  #onAnswer(sending, { published = [], refused = [], receiving = [] }) {
+    const producers = new Map(published.map(({ mid, producer }) => [mid, producer]));
+    const refusals = new Map(refused.map((refusal) => [refusal.mid, refusal]));
+    for (const publication of sending) {
+      const { mid } = publication.transceiver;
+      if (refusals.has(mid)) this.#publishRefused(publication, refusals.get(mid));
+      else if (producers.has(mid)) this.#published(publication, producers.get(mid));
+      else if (!publication.producer) this.#publishRefused(publication, { code: 'not-taken', detail: 'The host did not take the track.' });
+    }
+    for (const section of receiving) this.#receiving(section);
+  }
+
+  async #onOfferError(pc, error) {
+    if (pc !== this.#pc || this.#state === 'ended') return;
+    if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
+    if (error.passing || error.status === 504) {
+      setTimeout(() => pc === this.#pc && this.#negotiate(!this.#iceConnected()), RETRY_MOST_MS);
+      return;
+    }
+    for (const publication of this.#publications) {
+      if (!publication.producer) this.#publishRefused(publication, error);
+    }
+    this.#emit('problem', error);
+  }
+
+  // Sending
+
+  #addSender(publication) {
+    const { track, kind, encodings } = publication;
+    const idle = this.#idleSenders.findIndex((one) => one.kind === kind && one.encodings === encodings.length);
+    if (idle >= 0) {
+      publication.transceiver = this.#idleSenders.splice(idle, 1)[0].transceiver;
+      publication.transceiver.direction = 'sendonly';
+      publication.transceiver.sender.replaceTrack(track).catch(() => {});
+    } else {
+      const init = { direction: 'sendonly', sendEncodings: encodings.map((encoding) => ({ ...encoding })) };
+      publication.transceiver = this.#pc.addTransceiver(track ?? kind, init);
+    }
+  }
+
+  /** Frees the section for the next track of its shape. */
+  #releaseSender({ transceiver, kind, encodings }) {
+    if (!transceiver || !this.#pc) return;
+    transceiver.direction = 'inactive';
+    transceiver.sender.replaceTrack(null).catch(() => {});
+    this.#idleSenders.push({ kind, encodings: encodings.length, transceiver });
+  }
+
+  #published(publication, producer) {
+    const anew = publication.producer !== producer;
+    publication.producer = producer;
+    if (anew && publication.paused) this.#tellPaused(publication);
+    publication.settled.resolve();
+    if (anew) this.#emit('published', publication);
+  }
+
+  #publishRefused(publication, { status = 403, code, message, detail }) {
+    const error = new SessionError({ status, code, detail: detail ?? message });
+    this.#publications.delete(publication);
+    this.#releaseSender(publication);
+    publication.settled.reject(error);
+    this.#negotiate();
+    this.#emit('publish-refused', { publication, error });
+  }
+
+  /** @internal */
+  async _setPaused(publication, paused) {
+    publication.paused = paused;
+    if (publication.track) publication.track.enabled = !paused;
+    await this.#tellPaused(publication);
+  }
+
+  /** A broken socket is no failure here: the state is told again after a resume or a rejoin. */
+  async #tellPaused({ producer, paused }) {
+    if (!producer) return;
+    await this.#request(paused ? 'pause' : 'continue', { producer }).catch((error) => {
+      if (error.code !== 'socket-closed') this.#emit('problem', error);
+    });
+  }
+
+  /** @internal */
+  async _unpublish(publication) {
+    if (!this.#publications.delete(publication)) return;
+    const { producer } = publication;
+    publication.producer = null;
+    this.#releaseSender(publication);
+    if (producer) await this.#request('close-track', { producer });
+    this.#negotiate();
+  }
+
+  // Receiving
+
+  #wantSections({ audio = 0, video = 0 }) {
+    this.#wantedSections = { audio, video };
+    if (audio + video > 0) this.#negotiate();
+  }
+
+  #addSections(pc) {
+    for (const kind of ['audio', 'video']) {
+      const receiving = pc
+        .getTransceivers()
+        .filter((one) => one.direction === 'recvonly' && one.receiver.track.kind === kind).length;
+      for (let n = receiving; n < this.#wantedSections[kind]; n++) {
+        pc.addTransceiver(kind, { direction: 'recvonly' });
+      }
+    }
+  }
+
+  #receiving({ mid, producer, ...view }) {
+    const transceiver = this.#pc.getTransceivers().find((one) => one.mid === mid);
+    if (!transceiver) return;
+    const track = this.#tracks.get(producer) ?? this.#trackPublished({ producer, ...view });
+    if (track.mid === mid) return;
+    track.mid = mid;
+    track.mediaStreamTrack = transceiver.receiver.track;
+    this.#emit('track', track);
+  }
+
+  #askLayer(track, spatial) {
+    if (track.encodings < 2 || !this.#tracks.has(track.producer)) return;
+    this.#request('layers', { producer: track.producer, spatial }).catch(() => {});
+  }
+
+  // What the host says
+
+  #onMessage(channel, message) {
+    if (channel !== this.#channel) return;
+    switch (message.type) {
+      case 'negotiate': return this.#wantSections(message);
+      case 'person-joined': return this.#personJoined(message);
+      case 'person-left': return this.#personLeft(message.person);
+      case 'track-published': return this.#trackPublished(message);
+      case 'track-ended': return this.#trackEnded(message.producer);
+      case 'track-paused': return this.#onTrack(message, 'track-paused', { paused: message.paused });
+      case 'layer': return this.#onTrack(message, 'layer', { encoding: message.encoding });
+      case 'track-unplayable': return this.#emit('track-unplayable', message);
+      case 'speakers': return this.#onSpeakers(message.speakers);
+      case 'transport': return this.#onTransport(message.state);
+      case 'ended': return this.#onEnded(message);
+    }
+  }
+
+  #personJoined({ person, name, identity }) {
+    if (person === this.person || this.#people.has(person)) return;
+    const view = { person, name, identity };
+    this.#people.set(person, view);
+    this.#emit('person-joined', view);
+  }
+
+  #personLeft(person) {
+    const view = this.#people.get(person);
+    if (!view) return;
+    for (const track of [...this.#tracks.values()]) if (track.person === person) this.#trackEnded(track.producer);
+    this.#people.delete(person);
+    this.#emit('person-left', view);
+  }
+
+  #trackPublished(view) {
+    const known = this.#tracks.get(view.producer);
+    if (known) {
+      if (known.paused !== Boolean(view.paused)) this.#onTrack(view, 'track-paused', { paused: Boolean(view.paused) });
+      return known;
+    }
+    if (view.person === this.person) return undefined;
+    const track = new RemoteTrack(view);
+    this.#tracks.set(track.producer, track);
+    this.#emit('track-published', track);
+    return track;
+  }
+
+  #trackEnded(producer) {
+    const track = this.#tracks.get(producer);
+    if (!track) return;
+    this.#tracks.delete(producer);
+    this.#tiles.forget(track);
+    this.#emit('track-ended', track);
+  }
+
+  #onTrack({ producer }, event, changes) {
+    const track = this.#tracks.get(producer);
+    if (!track) return;
+    Object.assign(track, changes);
+    this.#emit(event, track);
+  }
+
+  #onSpeakers(speakers) {
+    this.speakers = speakers;
+    this.#emit('speakers', speakers);
+  }
+
+  /** A transport that was up and closed can be made anew; one that never came up would only fail again. */
+  #onTransport(state) {
+    this.#emit('transport', state);
+    if (state !== 'closed') return;
+    if (this.#everConnected) this.#rejoin();
+    else this.#finish({ code: 'transport-closed', message: 'The media connection could not be set up.' }, true);
+  }
+
+  #onEnded({ code, message, rejoin }) {
+    if (rejoin) this.#rejoin();
+    else this.#finish({ code, message }, true);
+  }
+
+  // The rest
+
+  #listen() {
+    const { signal } = this.#stopListening;
+    const networkChanged = () => {
+      this.#wakeRecovery?.();
+      if (this.#pc?.localDescription && !this.#iceConnected()) this.#restartIce();
+      else this.#probe();
+    };
+    globalThis.addEventListener('online', networkChanged, { signal });
+    navigator.connection?.addEventListener?.('change', networkChanged, { signal });
+    globalThis.addEventListener('pagehide', () => this.leave(), { signal });
+    this.#clock = setInterval(() => {
+      if (this.#channel && performance.now() - this.#channel.heardAt > SILENCE_MS) this.#probe();
+    }, SILENCE_MS / 2);
+  }
+
+  #request(type, fields, timeout) {
+    if (this.#channel) return this.#channel.request(type, fields, timeout);
+    return Promise.reject(new SessionError({ code: 'socket-closed', detail: 'Not connected to the host.' }));
+  }
+
+  #refuseEnded() {
+    if (this.#state === 'ended') throw new SessionError({ status: 409, code: 'ended', detail: 'The session is over.' });
+  }
+
+  #refreshState() {
+    if (this.#state === 'ended') return;
+    const mediaLost = ['disconnected', 'failed'].includes(this.#pc?.iceConnectionState);
+    const state = this.#channel && !mediaLost ? 'connected' : 'reconnecting';
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#emit('state', state);
+  }
+
+  #finish(reason, tell) {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    clearInterval(this.#clock);
+    this.#stopListening.abort();
+    this.#closePeerConnection();
+    this.#tiles.close();
+    const over = new SessionError({ status: 409, code: reason.code, detail: reason.message });
+    for (const { settled } of this.#publications) settled.reject(over);
+    const channel = this.#channel;
+    this.#channel = null;
+    if (reason.code !== 'left') channel?.close();
+    this.#channelOpen.resolve();
+    if (!tell) return;
+    this.#emit('state', 'ended');
+    this.#emit('ended', reason);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** Watches how large each attached element is shown, and says which layer that needs. */
+class Tiles {
+  #ask;
+  #tiles = new Map();
+  #sizes = null;
+  #sight = null;
+  #onVisibility = () => this.#measureAll();
+
+  constructor(ask) {
+    this.#ask = ask;
+  }
+
+  add(track, element) {
+    this.remove(element);
+    this.#start();
+    this.#tiles.set(element, { track, asked: null, onScreen: true, timer: null });
+    this.#sizes.observe(element);
+    this.#sight.observe(element);
+  }
+
+  remove(element) {
+    const tile = this.#tiles.get(element);
+    if (!tile) return;
+    clearTimeout(tile.timer);
+    this.#tiles.delete(element);
+    this.#sizes.unobserve(element);
+    this.#sight.unobserve(element);
+  }
+
+  forget(track) {
+    for (const [element, tile] of [...this.#tiles]) if (tile.track === track) this.remove(element);
+  }
+
+  /** Wishes may have been lost with a socket. */
+  askAgain() {
+    for (const { track, asked } of this.#tiles.values()) if (asked !== null) this.#ask(track, this.#widest(track));
+  }
+
+  close() {
+    for (const element of [...this.#tiles.keys()]) this.remove(element);
+    this.#sizes?.disconnect();
+    this.#sight?.disconnect();
+    globalThis.document?.removeEventListener('visibilitychange', this.#onVisibility);
+  }
+
+  #start() {
+    if (this.#sizes) return;
+    this.#sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => this.#measure(target)));
+    this.#sight = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const tile = this.#tiles.get(target);
+        if (tile) tile.onScreen = isIntersecting;
+        this.#measure(target);
+      }
+    });
+    document.addEventListener('visibilitychange', this.#onVisibility);
+  }
+
+  #measureAll() {
+    for (const element of this.#tiles.keys()) this.#measure(element);
+  }
+
+  #measure(element) {
+    const tile = this.#tiles.get(element);
+    if (!tile) return;
+    const shown = tile.onScreen && document.visibilityState === 'visible';
+    const width = shown ? element.clientWidth * (globalThis.devicePixelRatio || 1) : 0;
+    const spatial = layerFor(width, tile.track.encodings);
+    clearTimeout(tile.timer);
+    if (spatial === tile.asked) return;
+    const after = tile.asked === null || spatial > tile.asked ? GROW_AFTER_MS : SHRINK_AFTER_MS;
+    tile.timer = setTimeout(() => {
+      tile.asked = spatial;
+      this.#ask(tile.track, this.#widest(tile.track));
+    }, after);
+  }
+
+  /** A track shown twice is needed as large as its largest picture. */
+  #widest(track) {
+    const asked = [...this.#tiles.values()].filter((tile) => tile.track === track).map((tile) => tile.asked ?? 0);
+    return Math.max(0, ...asked);
+  }
+}
