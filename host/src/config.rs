@@ -1,0 +1,311 @@
+//! What a node is started with: the options made definite (addresses found, files read) and held against each
+//! other. Knows nothing of the command line's syntax, and binds nothing.
+
+use crate::options::Options;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use tidegate_types::Secret;
+use tidegate_types::decision::Decision;
+use tidegate_types::transport::SrtpProfile;
+
+/// The environment variable that may hold the admin token.
+pub const ADMIN_TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
+
+/// The stock component that lets everybody in.
+const OPEN: &str = "auth-open";
+
+/// The shortest admin token taken, in bytes: what is guessed within a lifetime guards nothing.
+const ADMIN_TOKEN_BYTES: usize = 16;
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where HTTP and WebSocket are served.
+    pub listen: SocketAddr,
+    /// Certificate chain and private key in PEM, for HTTPS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Origins that may open sessions besides the host's own.
+    pub allowed_origins: Vec<String>,
+    /// Names that browsers reach this host by, besides localhost and addresses.
+    pub public_hosts: Vec<String>,
+    /// What opens console, admin API and metrics from other machines.
+    pub admin_token: Option<Secret>,
+    /// Joins per second that one client address may ask for.
+    pub join_rate: u32,
+    /// Threads that carry media.
+    pub shards: u16,
+    /// Local addresses to carry media on; never empty.
+    pub rtc_addresses: Vec<IpAddr>,
+    /// UDP port of the first shard; 0 lets the kernel choose.
+    pub rtc_port: u16,
+    /// All shards share the one port.
+    pub single_port: bool,
+    /// Told to peers instead of the local addresses, in their order.
+    pub announce: Vec<IpAddr>,
+    /// What may be agreed to.
+    pub srtp_profiles: Vec<SrtpProfile>,
+    /// What decides.
+    pub policies: BTreeMap<Decision, PolicyChoice>,
+    /// This node's name.
+    pub node_name: String,
+    /// This node's region; empty if none.
+    pub region: String,
+}
+
+/// Which component decides, and how it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyChoice {
+    /// A stock component's name, or a path.
+    pub component: String,
+    /// Its configuration.
+    pub configuration: serde_json::Value,
+}
+
+/// Why options do not make a node.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `auth-open` would admit the network.
+    #[error(
+        "auth-open admits everyone, and {0} can be reached from other machines: choose a policy \
+         (--policy authorize=auth-token), listen on 127.0.0.1, or pass --allow-open"
+    )]
+    Open(SocketAddr),
+    /// A file that a flag names.
+    #[error("{flag} names {path}, which cannot be read ({error}): check the path and its permissions")]
+    Unreadable {
+        /// The flag.
+        flag: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A configuration that is not JSON.
+    #[error("--policy-config {decision} is not JSON ({error}): pass an object, or @file.json")]
+    NotJson {
+        /// Of which decision.
+        decision: &'static str,
+        /// Where it stops being JSON.
+        error: serde_json::Error,
+    },
+    /// A token too easily guessed.
+    #[error(
+        "the admin token has {0} bytes, at least {ADMIN_TOKEN_BYTES} are needed: make one with `openssl rand -hex 32`"
+    )]
+    ShortToken(usize),
+    /// The machine's addresses are unknown.
+    #[error("no address of this machine was found to carry media on: name one with --rtc-address")]
+    NoAddress,
+}
+
+impl Config {
+    /// A node on loopback with the stock policies, its ports chosen by the kernel: for tests and embedding.
+    #[must_use]
+    pub fn local() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
+            allowed_origins: Vec::new(),
+            public_hosts: Vec::new(),
+            admin_token: None,
+            join_rate: 100_000,
+            shards: 1,
+            rtc_addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            rtc_port: 0,
+            single_port: false,
+            announce: Vec::new(),
+            srtp_profiles: vec![
+                SrtpProfile::AeadAes256Gcm,
+                SrtpProfile::AeadAes128Gcm,
+                SrtpProfile::Aes128CmSha1_80,
+            ],
+            policies: stock_policies(),
+            node_name: "local".to_owned(),
+            region: String::new(),
+        }
+    }
+
+    /// Makes options definite. `admin_token` is what the environment holds, if anything.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub fn resolve(options: Options, admin_token: Option<String>) -> Result<Self, ConfigError> {
+        let policies = choose(&options)?;
+        if !options.allow_open && !options.listen.ip().is_loopback() && decided_by(&policies, OPEN) {
+            return Err(ConfigError::Open(options.listen));
+        }
+        Ok(Self {
+            listen: options.listen,
+            admin_token: admin_secret(options.admin_token_file.as_deref(), admin_token)?,
+            rtc_addresses: media_addresses(&options)?,
+            shards: options.shard_count(),
+            tls: options.tls_certificate.zip(options.tls_key),
+            allowed_origins: options.allow_origin,
+            public_hosts: options.public_host,
+            join_rate: options.join_rate,
+            rtc_port: options.rtc_port,
+            single_port: options.single_port,
+            announce: options.announce,
+            srtp_profiles: options.srtp_profiles.into_iter().map(SrtpProfile::from).collect(),
+            policies,
+            node_name: options.node_name,
+            region: options.region,
+        })
+    }
+}
+
+/// What decides where nothing was chosen.
+fn stock_policies() -> BTreeMap<Decision, PolicyChoice> {
+    [
+        (Decision::Authorize, OPEN),
+        (Decision::Allocate, "allocate-pack"),
+        (Decision::Balance, "balance-steady"),
+    ]
+    .into_iter()
+    .map(|(decision, name)| (decision, PolicyChoice::unconfigured(name)))
+    .collect()
+}
+
+impl PolicyChoice {
+    /// A component with an empty configuration.
+    #[must_use]
+    pub fn unconfigured(component: impl Into<String>) -> Self {
+        let configuration = serde_json::Value::Object(serde_json::Map::new());
+        Self { component: component.into(), configuration }
+    }
+}
+
+fn decided_by(policies: &BTreeMap<Decision, PolicyChoice>, component: &str) -> bool {
+    policies.get(&Decision::Authorize).is_some_and(|choice| choice.component == component)
+}
+
+/// The last choice of each decision wins.
+fn choose(options: &Options) -> Result<BTreeMap<Decision, PolicyChoice>, ConfigError> {
+    let mut policies = stock_policies();
+    for (decision, component) in &options.policy {
+        policies.insert(*decision, PolicyChoice::unconfigured(component));
+    }
+    for (decision, text) in &options.policy_config {
+        if let Some(choice) = policies.get_mut(decision) {
+            choice.configuration = configuration(*decision, text)?;
+        }
+    }
+    Ok(policies)
+}
+
+fn configuration(decision: Decision, text: &str) -> Result<serde_json::Value, ConfigError> {
+    let text = match text.strip_prefix('@') {
+        Some(path) => read("--policy-config", Path::new(path))?,
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&text).map_err(|error| ConfigError::NotJson { decision: decision.name(), error })
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { flag, path: path.into(), error })
+}
+
+/// The file's token before the environment's; an empty one is none.
+fn admin_secret(file: Option<&Path>, variable: Option<String>) -> Result<Option<Secret>, ConfigError> {
+    let text = match file {
+        Some(path) => read("--admin-token-file", path)?,
+        None => variable.unwrap_or_default(),
+    };
+    match text.trim() {
+        "" if file.is_none() => Ok(None),
+        token if token.len() < ADMIN_TOKEN_BYTES => Err(ConfigError::ShortToken(token.len())),
+        token => Ok(Some(Secret::new(token))),
+    }
+}
+
+/// Where media is carried: as told; else where the page itself can be reached from.
+fn media_addresses(options: &Options) -> Result<Vec<IpAddr>, ConfigError> {
+    if !options.rtc_address.is_empty() {
+        return Ok(options.rtc_address.clone());
+    }
+    if options.listen.ip().is_loopback() {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
+    }
+    let addresses = interface_addresses();
+    if addresses.is_empty() { Err(ConfigError::NoAddress) } else { Ok(addresses) }
+}
+
+/// The machine's own addresses, without loopback and link-local ones (those need a scope that a candidate
+/// cannot carry).
+fn interface_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = interfaces
+        .iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(if_addrs::Interface::ip)
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError, Decision};
+    use crate::options::Options;
+    use std::ffi::OsString;
+
+    fn resolve(arguments: &[&str], token: Option<&str>) -> Result<Config, ConfigError> {
+        let options =
+            Options::read(std::iter::once("tidegate").chain(arguments.iter().copied()).map(OsString::from))
+                .expect("the flags are sound");
+        Config::resolve(options, token.map(str::to_owned))
+    }
+
+    #[test]
+    fn the_open_policy_serves_other_machines_only_when_told_to() {
+        let refusal = resolve(&["--listen", "0.0.0.0:7000"], None).expect_err("open to the network");
+        assert!(refusal.to_string().contains("--allow-open"), "{refusal}");
+        assert!(!refusal.to_string().contains('\n'));
+        let allowed = ["--listen", "0.0.0.0:7000", "--allow-open", "--rtc-address", "192.0.2.1"];
+        assert!(resolve(&allowed, None).is_ok());
+        let guarded =
+            ["--listen", "[::]:7000", "--policy", "authorize=auth-token", "--rtc-address", "192.0.2.1"];
+        assert!(resolve(&guarded, None).is_ok());
+        assert!(resolve(&["--listen", "[::1]:7000"], None).is_ok());
+    }
+
+    #[test]
+    fn media_stays_on_loopback_with_the_page() {
+        let config = resolve(&[], None).expect("defaults are sound");
+        assert_eq!(config.rtc_addresses, ["127.0.0.1".parse::<std::net::IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn an_admin_token_is_found_and_must_be_long() {
+        let token = |text| resolve(&[], Some(text)).map(|config| config.admin_token.is_some());
+        assert!(matches!(token(""), Ok(false)));
+        assert!(matches!(token("0123456789abcdef\n"), Ok(true)));
+        assert!(matches!(token("short"), Err(ConfigError::ShortToken(5))));
+        let missing = resolve(&["--admin-token-file", "/nowhere/token"], None).expect_err("no such file");
+        assert!(missing.to_string().contains("/nowhere/token"), "{missing}");
+    }
+
+    #[test]
+    fn the_last_choice_of_a_decision_wins_and_its_configuration_is_json() {
+        let config = resolve(
+            &[
+                "--policy",
+                "allocate=a.wasm",
+                "--policy",
+                "allocate=allocate-spread",
+                "--policy-config",
+                r#"allocate={"watermark_us":300}"#,
+            ],
+            None,
+        )
+        .expect("the flags are sound");
+        let allocate = &config.policies[&Decision::Allocate];
+        assert_eq!(allocate.component, "allocate-spread");
+        assert_eq!(allocate.configuration["watermark_us"], 300);
+        assert_eq!(config.policies[&Decision::Authorize].component, "auth-open");
+        let refused = resolve(&["--policy-config", "balance={"], None).expect_err("half an object");
+        assert!(refused.to_string().contains("balance"), "{refused}");
+    }
+}
