@@ -1,0 +1,236 @@
+/**
+ * The operators' console: reads the admin API once a second and draws it.
+ * Knows nothing of how the host works; it changes nothing there.
+ */
+
+const REFRESH_MS = 1_000;
+const DECISIONS_SHOWN = 50;
+const PARTS = ['places', 'rooms', 'people', 'tracks', 'relays', 'policies', 'decisions'];
+/** Forwarding delay where a place counts as slow, and where the bar ends. */
+const DELAY = { high: 5_000, most: 20_000 };
+const CPU = { high: 750, most: 1_000 };
+
+const $ = (id) => document.getElementById(id);
+const drawn = new Map();
+const openDecisions = new Set();
+let token = sessionStorage.getItem('tidegate.admin-token');
+
+$('ask-form').addEventListener('submit', () => {
+  token = $('admin-token').value;
+  $('admin-token').value = '';
+  sessionStorage.setItem('tidegate.admin-token', token);
+  refresh();
+});
+document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && refresh());
+
+let refreshing = false;
+let next = null;
+refresh();
+
+async function refresh() {
+  if (refreshing) return;
+  refreshing = true;
+  clearTimeout(next);
+  try {
+    draw(await readAll());
+    say(null);
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) ask(error.message);
+    else say(error.message);
+  }
+  refreshing = false;
+  if (document.visibilityState === 'visible' && !$('ask').open) next = setTimeout(refresh, REFRESH_MS);
+}
+
+async function readAll() {
+  const bodies = await Promise.all(PARTS.map(read));
+  return Object.fromEntries(PARTS.map((part, n) => [part, rows(bodies[n], part)]));
+}
+
+/** A list, bare or under its name. */
+function rows(body, part) {
+  return Array.isArray(body) ? body : (body[part] ?? []);
+}
+
+async function read(part) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const limit = part === 'decisions' ? `?limit=${DECISIONS_SHOWN}` : '';
+  const response = await fetch(`/api/v1/${part}${limit}`, { headers, cache: 'no-store' }).catch(() => null);
+  if (!response) throw new Error('The host does not answer.');
+  if (response.ok) return response.json();
+  const problem = await response.json().catch(() => ({}));
+  const error = new Error(problem.detail ?? problem.title ?? `The host answered ${response.status}.`);
+  throw Object.assign(error, { status: response.status });
+}
+
+function ask(problem) {
+  $('ask-problem').hidden = token === null;
+  $('ask-problem').textContent = problem;
+  if (!$('ask').open) $('ask').showModal();
+}
+
+function say(problem) {
+  document.body.dataset.state = problem ? 'problem' : 'live';
+  $('problem').hidden = !problem;
+  $('problem').textContent = problem ?? '';
+}
+
+// Drawing: a part is drawn again only when its data changed, so that selections and focus stay
+
+function draw(all) {
+  const count = (n, word) => `${n} ${n === 1 ? word : word === 'person' ? 'people' : `${word}s`}`;
+  const connected = all.people.filter(({ state }) => state === 'connected').length;
+  $('summary').textContent = [
+    count(all.places.length, 'place'),
+    count(all.rooms.length, 'room'),
+    `${count(all.people.length, 'person')}, ${connected} connected`,
+    count(all.tracks.length, 'track'),
+    count(all.relays.length, 'relay'),
+  ].join(' · ');
+  part('places', all.places, () => all.places.map(drawPlace), 'No place has reported yet.');
+  part('rooms', [all.rooms, all.people, all.tracks], () => all.rooms.map((room) => drawRoom(room, all)), 'Nobody is in a room.');
+  part('relays', [all.relays, all.tracks, all.people], () => drawRelays(all), 'No track is needed at another place than its own.');
+  part('policies', all.policies, () => drawPolicies(all.policies), 'No policy is loaded.');
+  part('decisions', all.decisions, () => all.decisions.slice(0, DECISIONS_SHOWN).map(drawDecision), 'Nothing was decided yet.');
+}
+
+function part(id, data, make, empty) {
+  const text = JSON.stringify(data);
+  if (drawn.get(id) === text) return;
+  drawn.set(id, text);
+  const made = [make()].flat().filter(Boolean);
+  $(id).replaceChildren(...(made.length ? made : [h('p', { class: 'empty' }, empty)]));
+}
+
+/** An element with attributes and children; text is always text. */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null) element.setAttribute(name, String(value));
+  }
+  element.append(...children.flat().map((child) => (child instanceof Node ? child : String(child ?? ''))));
+  return element;
+}
+
+function placeName(place) {
+  return typeof place === 'object' && place ? `node-${place.node}/shard-${place.shard}` : String(place ?? '—');
+}
+
+const milliseconds = (us) => `${(us / 1000).toFixed(us < 10_000 ? 2 : 1)} ms`;
+const rate = (kbps) => (kbps >= 1000 ? `${(kbps / 1000).toFixed(1)} Mbit/s` : `${kbps ?? 0} kbit/s`);
+const fromNanoseconds = (ns) => (ns >= 1e6 ? `${(ns / 1e6).toFixed(2)} ms` : `${(ns / 1e3).toFixed(0)} µs`);
+
+function drawMeter(label, value, text, { high, most }) {
+  const meter = h('meter', { min: 0, low: high, high: (high + most) / 2, max: most, optimum: 0, value: Math.min(value, most), 'aria-label': `${label}: ${text}` });
+  return h('div', { class: 'meter' }, h('span', { class: 'soft' }, label), meter, h('b', {}, text));
+}
+
+function drawPlace(place) {
+  const value = (name) => Number(place[name] ?? place.load?.[name] ?? 0);
+  const fact = (name, text) => h('span', {}, h('b', {}, text), ` ${name}`);
+  return h('article', { class: 'card', 'data-place': placeName(place.place) },
+    h('header', {}, h('h3', {}, placeName(place.place)), h('small', {}, [place.node_name, place.region].filter(Boolean).join(', '))),
+    drawMeter('Delay p50', value('forward_delay_p50_us'), milliseconds(value('forward_delay_p50_us')), DELAY),
+    drawMeter('Delay p99', value('forward_delay_p99_us'), milliseconds(value('forward_delay_p99_us')), DELAY),
+    drawMeter('CPU', value('cpu_permille'), `${(value('cpu_permille') / 10).toFixed(1)} %`, CPU),
+    h('div', { class: 'facts' },
+      fact('transports', value('transports')), fact('consumers', value('consumers')),
+      fact('in', rate(value('ingress_kbps'))), fact('out', rate(value('egress_kbps'))),
+      value('draining') || place.draining === true ? h('span', { class: 'tag' }, 'draining') : ''));
+}
+
+function drawRoom(room, { people, tracks }) {
+  const name = room.room ?? room.name;
+  const seated = people.filter((person) => person.room === name);
+  return h('article', { class: 'card', 'data-room': name },
+    h('header', {}, h('h3', {}, name), h('small', {}, `since ${clock(room.since_unix_ms)}`)),
+    seated.map((person) => {
+      const sent = tracks.filter((track) => track.person === person.person);
+      return h('div', { class: 'seat', 'data-person': person.person, 'data-place': placeName(person.place) },
+        h('span', { class: 'dot', 'data-state': person.state, role: 'img', 'aria-label': person.state }),
+        h('span', { class: 'name' }, person.name, ' ', h('span', { class: 'soft' }, sent.map((track) => track.source + (track.paused ? ' (paused)' : '')).join(', '))),
+        h('span', { class: 'tag' }, placeName(person.place)));
+    }));
+}
+
+function drawTable(heads, lines) {
+  if (lines.length === 0) return [];
+  const cell = (tag, content, n) => h(tag, { class: heads[n].endsWith('#') ? 'number' : undefined }, content);
+  return [h('table', {},
+    h('thead', {}, h('tr', {}, heads.map((head, n) => cell('th', head.replace('#', ''), n)))),
+    h('tbody', {}, lines.map(({ key, cells }) => h('tr', { 'data-key': key }, cells.map((content, n) => cell('td', content, n))))))];
+}
+
+function drawRelays({ relays, tracks, people }) {
+  const lines = relays.map((relay) => {
+    const track = tracks.find(({ producer }) => producer === relay.producer);
+    const person = people.find((one) => one.person === track?.person);
+    return { key: relay.relay, cells: [
+      `relay-${relay.relay}`.replace('relay-relay', 'relay'),
+      track ? `${person?.name ?? 'someone'}: ${track.source}` : String(relay.producer),
+      placeName(relay.from), placeName(relay.to), relay.consumers ?? 0,
+      relay.source?.packets ?? '—', relay.sink?.repaired ?? '—', relay.sink?.lost ?? '—',
+    ] };
+  });
+  return drawTable(['Relay', 'Of', 'From', 'To', 'Consumers#', 'Packets#', 'Repaired#', 'Lost#'], lines);
+}
+
+function drawPolicies(policies) {
+  const lines = policies.map((policy) => ({ key: policy.decision, cells: [
+    policy.decision, `${policy.name} ${policy.version ?? ''}`, policy.origin,
+    h('code', { title: policy.digest }, String(policy.digest ?? '').slice(0, 16)),
+    policy.calls, failureCount(policy.failures),
+    fromNanoseconds(policy.latency_p50_ns ?? 0), fromNanoseconds(policy.latency_p99_ns ?? 0),
+  ] }));
+  return drawTable(['Decision', 'Policy', 'From', 'Digest', 'Calls#', 'Failures#', 'p50#', 'p99#'], lines);
+}
+
+function failureCount(failures = []) {
+  const pairs = Array.isArray(failures)
+    ? failures.map((one) => (Array.isArray(one) ? one : [one.failure ?? one.name, one.count]))
+    : Object.entries(failures);
+  return h('span', { title: pairs.map(([name, n]) => `${name}: ${n}`).join(', ') }, pairs.reduce((sum, [, n]) => sum + Number(n), 0));
+}
+
+function drawDecision(record) {
+  const question = parsed(record.question);
+  const outcome = parsed(record.outcome);
+  const key = String(record.number);
+  const said = record.failure ? `failed: ${typeof record.failure === 'string' ? record.failure : JSON.stringify(record.failure)}` : brief(outcome);
+  const state = record.failure ? 'failed' : /refus|deny|denied/i.test(said) ? 'refused' : 'done';
+  const details = h('details', { 'data-decision': record.decision, 'data-outcome': state },
+    h('summary', {},
+      h('span', { class: 'soft' }, clock(record.unix_ms)), h('span', { class: 'kind' }, record.decision),
+      h('span', { class: 'what' }, `${brief(question)} → ${said}`),
+      h('span', { class: 'time soft' }, fromNanoseconds(record.latency_ns ?? 0))),
+    h('div', { class: 'inside' },
+      h('div', {}, h('span', { class: 'soft' }, 'Question'), h('pre', {}, JSON.stringify(question, null, 2))),
+      h('div', {}, h('span', { class: 'soft' }, `Answer; waited ${fromNanoseconds(record.waited_ns ?? 0)}, by ${String(record.digest ?? '').slice(0, 16)}`),
+        h('pre', {}, typeof outcome === 'string' ? outcome : JSON.stringify(outcome, null, 2)))));
+  details.open = openDecisions.has(key);
+  details.addEventListener('toggle', () => (details.open ? openDecisions.add(key) : openDecisions.delete(key)));
+  return details;
+}
+
+function parsed(text) {
+  if (typeof text !== 'string') return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The telling members of a question or an answer, in one line. */
+function brief(value) {
+  if (typeof value !== 'object' || value === null) return String(value ?? '');
+  const entries = Object.entries(value);
+  if (entries.length === 1 && typeof entries[0][1] === 'object') return `${entries[0][0]} ${brief(entries[0][1])}`.trim();
+  const telling = ['action', 'purpose', 'room', 'name', 'source', 'kind', 'place', 'code', 'message', 'reason', 'identity', 'node', 'shard'];
+  return entries.filter(([name, one]) => telling.includes(name) && one !== null && one !== '')
+    .map(([name, one]) => (name === 'place' ? placeName(one) : typeof one === 'object' ? brief(one) : one)).join(' ');
+}
+
+function clock(unixMs) {
+  return unixMs ? new Date(Number(unixMs)).toLocaleTimeString([], { hour12: false }) : '—';
+}
