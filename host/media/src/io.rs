@@ -71,6 +71,8 @@ pub struct Datagram {
 pub struct Datagrams {
     heads: Vec<Datagram>,
     bytes: Vec<u8>,
+    /// Bytes in use; `bytes` itself only grows, so that nothing is zeroed twice.
+    used: usize,
 }
 
 /// The most bytes one outgoing datagram holds.
@@ -104,7 +106,7 @@ impl Datagrams {
     /// Forgets all, keeps the memory.
     pub fn clear(&mut self) {
         self.heads.clear();
-        self.bytes.clear();
+        self.used = 0;
     }
 
     /// Appends one that is written in place: `write` gets [`DATAGRAM_BYTES`] bytes of unspecified content and
@@ -117,11 +119,13 @@ impl Datagrams {
         class: Class,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        let start = self.bytes.len();
-        self.reserve(start + DATAGRAM_BYTES);
+        let start = self.used;
+        if self.bytes.len() < start + DATAGRAM_BYTES {
+            self.bytes.resize((start + DATAGRAM_BYTES).max(self.bytes.len() * 2), 0);
+        }
         let written =
             write(&mut self.bytes[start..start + DATAGRAM_BYTES]).map(|length| length.min(DATAGRAM_BYTES));
-        self.bytes.truncate(start + written.unwrap_or(0));
+        self.used = start + written.unwrap_or(0);
         let Some(length) = written else { return false };
         self.heads.push(Datagram {
             tuple,
@@ -140,12 +144,6 @@ impl Datagrams {
             space.get_mut(..bytes.len())?.copy_from_slice(bytes);
             Some(bytes.len())
         });
-    }
-
-    fn reserve(&mut self, length: usize) {
-        if self.bytes.len() < length {
-            self.bytes.resize(length, 0);
-        }
     }
 }
 

@@ -6,9 +6,19 @@
 //! starts a thread or draws chance by itself.
 #![forbid(unsafe_code)]
 
+pub mod arrivals;
 pub mod association;
+pub mod clock;
+pub mod consumer;
 pub mod engine;
+pub mod history;
 pub mod io;
+pub mod missing;
+pub mod producer;
+pub mod rtcp;
+pub mod rtp;
+pub mod station;
 pub mod transport;
+pub mod vp8;
 
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, EngineCounters};

@@ -1,4 +1,474 @@
-//! (placeholder)
-/// A transport.
+//! A transport with all that it owns: the association, its producers' receiving side and its consumers' sending
+//! side. One `Send` value, so that it can move to another engine. Knows nothing of stations or of other
+//! transports.
+
+use crate::arrivals::Arrivals;
+use crate::association::{Association, AssociationConfig};
+use crate::clock;
+use crate::consumer::{Consumer, Ticket};
+use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
+use crate::producer::{Producer, StreamKey};
+use crate::rtcp::{ReportBlock, Writer};
+use crate::rtp::{self, ExtensionMap, Header, HopExtensions, HopValues};
+use crate::vp8;
+use std::time::{Duration, Instant};
+use tidegate_types::command::{TransportDump, TransportLimits};
+use tidegate_types::packet::PayloadInfo;
+use tidegate_types::relay::SourceClock;
+use tidegate_types::transport::{IceCredentials, TransportStats};
+use tidegate_types::{ConsumerId, MediaKind, MediaPacket, Now, ProducerId, RouterId, TransportId};
+
+/// How often sender and receiver reports go out.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// SSRCs known on one transport at most; more are not learnt.
+const STREAMS: usize = 256;
+/// The largest tag that sealing appends.
+const TAG_BYTES: usize = 16;
+/// Who speaks in feedback where the transport sends no media itself (RFC 3550 wants any SSRC).
+const FEEDBACK_SSRC: u32 = 1;
+
+/// One peer.
 #[derive(Debug)]
-pub struct Transport;
+pub struct Transport {
+    /// Its id.
+    pub id: TransportId,
+    /// Its router.
+    pub router: RouterId,
+    /// What it may bring in.
+    pub limits: TransportLimits,
+    /// ICE, DTLS and SRTP.
+    pub association: Association,
+    /// Its tracks as they arrive; ended ones leave a hole, so that indices stay.
+    pub producers: Vec<Option<Producer>>,
+    /// Its tracks as they are sent; ended ones leave a hole.
+    pub consumers: Vec<Option<Consumer>>,
+    /// The deadline that its engine has noted for it.
+    pub armed: Option<Instant>,
+    /// Local user name fragments under which it can be found.
+    pub ufrags: Vec<String>,
+    extensions: ExtensionMap,
+    streams: Vec<(u32, StreamKey)>,
+    sources: Vec<(u32, usize)>,
+    arrivals: Option<Arrivals>,
+    next_transport_sequence: u16,
+    report_due: Instant,
+    counters: TransportStats,
+}
+
+impl Transport {
+    /// A transport that waits for its peer.
+    #[must_use]
+    pub fn new(
+        id: TransportId,
+        router: RouterId,
+        limits: TransportLimits,
+        config: &AssociationConfig,
+        local: IceCredentials,
+        now: Now,
+    ) -> Self {
+        let ufrags = vec![local.ufrag.clone()];
+        Self {
+            id,
+            router,
+            limits,
+            association: Association::new(config, local, now),
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            armed: None,
+            ufrags,
+            extensions: ExtensionMap::default(),
+            streams: Vec::new(),
+            sources: Vec::new(),
+            arrivals: None,
+            next_transport_sequence: 0,
+            report_due: now.instant + REPORT_INTERVAL,
+            counters: TransportStats::default(),
+        }
+    }
+
+    /// Adds a track that its peer will send; returns its index.
+    pub fn add_producer(&mut self, producer: Producer, now: Instant) -> u16 {
+        for extension in &producer.parameters.rtp.extensions {
+            self.extensions.insert(extension.id, extension.kind);
+        }
+        if producer.parameters.rtp.codecs.iter().any(|codec| codec.transport_cc) && self.arrivals.is_none() {
+            self.arrivals = Some(Arrivals::new(now));
+        }
+        let index = vacant(&mut self.producers);
+        for (encoding, parameters) in producer.parameters.rtp.encodings.iter().enumerate() {
+            let key = StreamKey { producer: index as u16, encoding: encoding as u8, repair: false };
+            self.learn(parameters.ssrc, key);
+            self.learn(parameters.rtx_ssrc, StreamKey { repair: true, ..key });
+        }
+        self.producers[index] = Some(producer);
+        index as u16
+    }
+
+    /// Ends a track that its peer sends.
+    pub fn remove_producer(&mut self, index: u16) {
+        self.streams.retain(|(_, key)| key.producer != index);
+        if let Some(hole) = self.producers.get_mut(usize::from(index)) {
+            *hole = None;
+        }
+    }
+
+    /// Adds a track to be sent; returns its index. `None` if its SSRC is taken: outgoing SSRCs are unique.
+    pub fn add_consumer(&mut self, consumer: Consumer) -> Option<usize> {
+        let ssrcs = [Some(consumer.ssrc), consumer.rtx.map(|(ssrc, _)| ssrc)];
+        let taken = |ssrc| self.sources.iter().any(|(known, _)| *known == ssrc);
+        if ssrcs.into_iter().flatten().any(taken) {
+            return None;
+        }
+        let index = vacant(&mut self.consumers);
+        self.sources.extend(ssrcs.into_iter().flatten().map(|ssrc| (ssrc, index)));
+        self.consumers[index] = Some(consumer);
+        Some(index)
+    }
+
+    /// Ends a track that is sent.
+    pub fn remove_consumer(&mut self, index: usize) -> Option<Consumer> {
+        self.sources.retain(|(_, owner)| *owner != index);
+        self.consumers.get_mut(index)?.take()
+    }
+
+    /// The index of a consumer.
+    #[must_use]
+    pub fn consumer_index(&self, id: ConsumerId) -> Option<usize> {
+        self.consumers.iter().position(|consumer| consumer.as_ref().is_some_and(|consumer| consumer.id == id))
+    }
+
+    /// The index of a producer.
+    #[must_use]
+    pub fn producer_index(&self, id: ProducerId) -> Option<u16> {
+        let found = |producer: &Option<Producer>| producer.as_ref().is_some_and(|producer| producer.id == id);
+        self.producers.iter().position(found).map(|index| index as u16)
+    }
+
+    /// The consumer that sends with this SSRC (retransmissions included).
+    #[must_use]
+    pub fn consumer_of_source(&self, ssrc: u32) -> Option<usize> {
+        self.sources.iter().find(|(known, _)| *known == ssrc).map(|(_, index)| *index)
+    }
+
+    fn learn(&mut self, ssrc: Option<u32>, key: StreamKey) {
+        if let Some(ssrc) = ssrc.filter(|_| self.streams.len() < STREAMS) {
+            self.streams.retain(|(known, _)| *known != ssrc);
+            self.streams.push((ssrc, key));
+        }
+    }
+
+    /// Reads a decrypted packet's extensions and finds its stream: by SSRC, else by what the extensions name
+    /// (RFC 8843 section 9.2, RFC 8852), else by its payload type where only one stream can be meant.
+    pub fn identify<'a>(
+        &mut self,
+        now: Now,
+        header: &Header,
+        packet: &'a [u8],
+    ) -> (Option<StreamKey>, tidegate_types::packet::Extensions) {
+        let (hop, end) = rtp::read_extensions(header, packet, &self.extensions);
+        if let (Some(arrivals), Some(sequence)) = (&mut self.arrivals, hop.transport_sequence) {
+            arrivals.note(sequence, now.instant);
+        }
+        let known = self.streams.iter().find(|(ssrc, _)| *ssrc == header.ssrc).map(|(_, key)| *key);
+        let key = known.or_else(|| self.identify_new(header, &hop));
+        (key, end)
+    }
+
+    fn identify_new(&mut self, header: &Header, hop: &HopExtensions<'_>) -> Option<StreamKey> {
+        let text = |bytes: Option<&[u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
+        let (mid, rid) = (text(hop.mid), text(hop.repaired_stream_id.or(hop.stream_id)));
+        let mut candidates = self.producers.iter().enumerate().filter_map(|(index, producer)| {
+            let producer = producer.as_ref()?;
+            let fits = mid.is_none() || producer.parameters.rtp.mid == mid;
+            let (_, repair) = producer.payload_type(header.payload_type).filter(|_| fits)?;
+            Some((index, producer, repair))
+        });
+        let (index, producer, repair) = candidates.next()?;
+        if mid.is_none() && candidates.next().is_some() {
+            return None;
+        }
+        let encodings = &producer.parameters.rtp.encodings;
+        let encoding = match &rid {
+            Some(rid) => encodings.iter().position(|encoding| encoding.rid.as_ref() == Some(rid))?,
+            None if encodings.len() == 1 => 0,
+            None => return None,
+        };
+        let key = StreamKey { producer: index as u16, encoding: encoding as u8, repair };
+        self.learn(Some(header.ssrc), key);
+        let stream = self.producers[index].as_mut()?.encodings.get_mut(encoding)?;
+        if repair {
+            stream.rtx_ssrc = Some(header.ssrc);
+        } else {
+            stream.ssrc = Some(header.ssrc);
+            stream.stats.ssrc = Some(header.ssrc);
+        }
+        Some(key)
+    }
+
+    /// Sends one packet to one of its consumers, if that wants it. Returns how it was numbered.
+    pub fn send(
+        &mut self,
+        now: Now,
+        index: usize,
+        packet: &MediaPacket,
+        clocks: impl Fn(u8) -> Option<SourceClock>,
+        out: &mut Datagrams,
+    ) -> Option<Ticket> {
+        let tuple = self.association.selected()?;
+        self.association.profile()?;
+        let consumer = self.consumers.get_mut(index)?.as_mut()?;
+        let ticket = consumer.select(packet, clocks)?;
+        let class = if consumer.kind == MediaKind::Audio { Class::Audio } else { Class::Video };
+        let header = consumer.header(packet, &ticket);
+        let association = &mut self.association;
+        let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
+        let sent = out.write(tuple, packet.ingress, class, |space| {
+            let length = write_packet(space, packet, &header, consumer, &hop, &ticket, None)?;
+            association.seal_rtp(&mut consumer.stream, ticket.sequence, space, length)
+        });
+        if sent {
+            consumer.stats.packets += 1;
+            consumer.stats.bytes += packet.payload().len() as u64;
+            self.counters.sent_packets += 1;
+        }
+        Some(ticket)
+    }
+
+    /// Sends again what a peer asked for, by its retransmission stream. Returns whether it went out.
+    pub fn resend(
+        &mut self,
+        now: Now,
+        index: usize,
+        packet: &MediaPacket,
+        ticket: &Ticket,
+        out: &mut Datagrams,
+    ) -> bool {
+        let Some(tuple) = self.association.selected() else { return false };
+        let Some(consumer) = self.consumers.get_mut(index).and_then(Option::as_mut) else { return false };
+        let Some((header, sequence)) = consumer.rtx_header(packet, ticket) else { return false };
+        let association = &mut self.association;
+        let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
+        let class = if consumer.kind == MediaKind::Audio { Class::Audio } else { Class::Video };
+        let original = Some(ticket.sequence as u16);
+        let sent = out.write(tuple, now.instant, class, |space| {
+            let length = write_packet(space, packet, &header, consumer, &hop, ticket, original)?;
+            association.seal_rtp(&mut consumer.rtx_stream, sequence, space, length)
+        });
+        consumer.stats.retransmitted += u64::from(sent);
+        sent
+    }
+
+    /// Writes and seals one RTCP datagram.
+    fn send_rtcp(&mut self, now: Now, out: &mut Datagrams, write: impl FnOnce(&mut Writer<'_>)) {
+        let (Some(tuple), Some(_)) = (self.association.selected(), self.association.profile()) else { return };
+        let association = &mut self.association;
+        out.write(tuple, now.instant, Class::Control, |space| {
+            let mut writer = Writer::new(space);
+            write(&mut writer);
+            let length = writer.len();
+            (length > 0).then(|| association.seal_rtcp(space, length)).flatten()
+        });
+    }
+
+    /// Asks its peer for a keyframe of one of its streams. Returns whether that stream is known.
+    pub fn request_keyframe(&mut self, now: Now, producer: u16, encoding: u8, out: &mut Datagrams) -> bool {
+        let stream = self.producers.get_mut(usize::from(producer)).and_then(Option::as_mut);
+        let Some(stream) = stream.and_then(|producer| producer.encodings.get_mut(usize::from(encoding))) else {
+            return false;
+        };
+        let Some(ssrc) = stream.ssrc else { return false };
+        stream.stats.keyframe_requests += 1;
+        self.send_rtcp(now, out, |writer| {
+            writer.receiver_report(FEEDBACK_SSRC, &[]);
+            writer.pli(FEEDBACK_SSRC, ssrc);
+        });
+        true
+    }
+
+    /// All that is due by time, but sender reports: those need the stations' clocks. Returns whether reports
+    /// are due.
+    pub fn timeout(&mut self, now: Now, out: &mut Datagrams) -> bool {
+        self.association.timeout(now, out);
+        self.ask_missing(now, out);
+        self.tell_arrivals(now, out);
+        let due = now.instant >= self.report_due;
+        if due {
+            self.report_due = now.instant + REPORT_INTERVAL;
+            self.receiver_reports(now, out);
+        }
+        due
+    }
+
+    /// When it wants [`Transport::timeout`] to be called.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let media = self.association.profile().is_some();
+        let missing = self
+            .producers
+            .iter()
+            .flatten()
+            .filter(|producer| producer.nacks())
+            .flat_map(|producer| producer.encodings.iter().filter_map(|encoding| encoding.missing.due()))
+            .min();
+        let arrivals = self.arrivals.as_ref().and_then(Arrivals::due);
+        let report = media.then_some(self.report_due);
+        [self.association.next_timeout(), report, missing.filter(|_| media), arrivals.filter(|_| media)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn ask_missing(&mut self, now: Now, out: &mut Datagrams) {
+        let mut wanted = [0_u16; crate::missing::MOST];
+        for producer in 0..self.producers.len() {
+            let count = self.producers[producer].as_ref().map_or(0, |producer| producer.encodings.len());
+            for encoding in 0..count {
+                let Some(owner) = self.producers[producer].as_mut().filter(|owner| owner.nacks()) else { continue };
+                let stream = &mut owner.encodings[encoding];
+                let mut length = 0;
+                stream.missing.ask(now.instant, |sequence| {
+                    wanted[length] = sequence as u16;
+                    length += 1;
+                });
+                stream.stats.nacks_sent += length as u64;
+                let Some(ssrc) = stream.ssrc.filter(|_| length > 0) else { continue };
+                self.send_rtcp(now, out, |writer| {
+                    writer.receiver_report(FEEDBACK_SSRC, &[]);
+                    writer.nack(FEEDBACK_SSRC, ssrc, &wanted[..length]);
+                });
+            }
+        }
+    }
+
+    fn tell_arrivals(&mut self, now: Now, out: &mut Datagrams) {
+        let mut space = [0; 1_000];
+        while self.arrivals.as_ref().and_then(Arrivals::due).is_some_and(|due| due <= now.instant) {
+            let Some(length) = self.arrivals.as_mut().and_then(|arrivals| arrivals.feedback(now.instant, &mut space))
+            else {
+                return;
+            };
+            let media = self.streams.first().map_or(0, |(ssrc, _)| *ssrc);
+            self.send_rtcp(now, out, |writer| writer.transport_feedback(FEEDBACK_SSRC, media, &space[..length]));
+        }
+    }
+
+    fn receiver_reports(&mut self, now: Now, out: &mut Datagrams) {
+        let mut blocks = [ReportBlock::default(); 31];
+        let mut length = 0;
+        let streams = self.producers.iter_mut().flatten().flat_map(|producer| producer.encodings.iter_mut());
+        for block in streams.filter_map(|encoding| encoding.report(now.instant)).take(31) {
+            blocks[length] = block;
+            length += 1;
+        }
+        if length > 0 {
+            self.send_rtcp(now, out, |writer| writer.receiver_report(FEEDBACK_SSRC, &blocks[..length]));
+        }
+    }
+
+    /// Tells the peer the publisher's clock for one of its consumers.
+    pub fn sender_report(
+        &mut self,
+        now: Now,
+        index: usize,
+        source: Option<SourceClock>,
+        out: &mut Datagrams,
+    ) -> Option<()> {
+        let consumer = self.consumers.get_mut(index)?.as_mut()?;
+        let source = source.filter(|_| consumer.stats.packets > 0)?;
+        let rtp = clock::rtp_at(&source, consumer.codec.clock_hz(), now.instant);
+        let rtp = consumer.outgoing_timestamp(rtp)?;
+        let ntp = clock::ntp_at(&source, now.instant);
+        consumer.note_report(ntp.middle(), now.instant);
+        let (ssrc, packets, octets) = (consumer.ssrc, consumer.stats.packets as u32, consumer.stats.bytes as u32);
+        let cname = std::mem::take(&mut consumer.cname);
+        self.send_rtcp(now, out, |writer| {
+            writer.sender_report(ssrc, ntp, rtp, packets, octets);
+            writer.source_description(ssrc, &cname);
+        });
+        self.consumers[index].as_mut()?.cname = cname;
+        Some(())
+    }
+
+    /// Notes one report block about what it is sent.
+    pub fn note_report(&mut self, now: Now, block: &ReportBlock) {
+        let Some(index) = self.consumer_of_source(block.ssrc) else { return };
+        let Some(consumer) = self.consumers.get_mut(index).and_then(Option::as_mut) else { return };
+        if consumer.ssrc == block.ssrc {
+            consumer.stats.fraction_lost = block.fraction_lost;
+        }
+        if let Some(round_trip) = consumer.round_trip(block.last_report, block.delay, now.instant) {
+            self.counters.round_trip_us = round_trip.as_micros() as u64;
+        }
+    }
+
+    /// Counts one received datagram.
+    pub fn count_received(&mut self, bytes: usize) {
+        self.counters.received_packets += 1;
+        self.counters.received_bytes += bytes as u64;
+    }
+
+    /// Counts one datagram that failed authentication or was replayed.
+    pub fn count_rejected(&mut self) {
+        self.counters.rejected_packets += 1;
+    }
+
+    /// Counters of everything on it.
+    #[must_use]
+    pub fn dump(&self) -> TransportDump {
+        let consumers = self.consumers.iter().flatten();
+        TransportDump {
+            transport: TransportStats {
+                state: self.association.state(),
+                selected: self.association.selected().map(|tuple| tuple.remote),
+                validated_tuples: self.association.validated().count() as u64,
+                srtp_profile: self.association.profile(),
+                sent_bytes: self.consumers.iter().flatten().map(|consumer| consumer.stats.bytes).sum(),
+                ..self.counters.clone()
+            },
+            producers: self.producers.iter().flatten().map(|producer| (producer.id, producer.stats())).collect(),
+            consumers: consumers.map(|consumer| (consumer.id, consumer.stats.clone())).collect(),
+        }
+    }
+}
+
+fn vacant<T>(holes: &mut Vec<Option<T>>) -> usize {
+    holes.iter().position(Option::is_none).unwrap_or_else(|| {
+        holes.push(None);
+        holes.len() - 1
+    })
+}
+
+fn hop_values(next: &mut u16, consumer: &Consumer, now: Now) -> HopValues {
+    let transport_sequence = *next;
+    if consumer.ids.transport_sequence.is_some() {
+        *next = next.wrapping_add(1);
+    }
+    HopValues { transport_sequence, absolute_send_time: clock::absolute_send_time(now.wall) }
+}
+
+/// Writes header and payload in the peer's numbering; for a retransmission the original sequence stands between.
+fn write_packet(
+    space: &mut [u8],
+    packet: &MediaPacket,
+    header: &rtp::Outgoing,
+    consumer: &Consumer,
+    hop: &HopValues,
+    ticket: &Ticket,
+    original: Option<u16>,
+) -> Option<usize> {
+    let payload = packet.payload();
+    let mut at = rtp::write_header(space, header, &consumer.ids, hop, &packet.extensions);
+    if at + 2 + payload.len() + TAG_BYTES > DATAGRAM_BYTES {
+        return None;
+    }
+    if let Some(sequence) = original {
+        space[at..at + 2].copy_from_slice(&sequence.to_be_bytes());
+        at += 2;
+    }
+    let end = at + payload.len();
+    space[at..end].copy_from_slice(payload);
+    if let PayloadInfo::Vp8(descriptor) = &packet.payload_info {
+        vp8::rewrite(&mut space[at..end], descriptor, ticket.shift);
+    }
+    Some(end)
+}

@@ -21,6 +21,13 @@ pub enum RelayMessage {
         /// The last relay sequence sent.
         sequence: u64,
     },
+    /// Source to sink: these encodings send at the source (bit n: encoding n).
+    Alive {
+        /// On which relay.
+        relay: RelayId,
+        /// Bit n set: encoding n sends.
+        encodings: u32,
+    },
     /// Sink to source: these are missing.
     Nack {
         /// On which relay.
@@ -42,6 +49,22 @@ pub enum RelayMessage {
         /// Bit n set: encoding n is wanted.
         encodings: u32,
     },
+}
+
+impl RelayMessage {
+    /// On which relay it goes.
+    #[must_use]
+    pub const fn relay(&self) -> RelayId {
+        match self {
+            Self::Media(packet) => packet.relay,
+            Self::Clock(clock) => clock.relay,
+            Self::Highest { relay, .. }
+            | Self::Alive { relay, .. }
+            | Self::Nack { relay, .. }
+            | Self::KeyframeRequest { relay, .. }
+            | Self::Demand { relay, .. } => *relay,
+        }
+    }
 }
 
 /// How many sequences one relay NACK carries at most; the rest goes into the next.

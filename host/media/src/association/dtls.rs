@@ -132,7 +132,7 @@ impl Identity {
         let mut connection = if takes_gcm {
             dimpl::Dtls::new_12(config, certificate, now)
         } else {
-            dimpl::Dtls::new_13(config, certificate, now)
+            dimpl::Dtls::new_auto(config, certificate, now)
         };
         connection.set_active(role == DtlsRole::Active);
         Box::new(Dimpl {

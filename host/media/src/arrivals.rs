@@ -1,0 +1,207 @@
+//! Transport-wide congestion control, receiving side: notes when each transport-wide sequence arrived and tells
+//! it back to the sender (draft-holmer-rmcat-transport-wide-cc-extensions-01). Knows nothing of streams.
+
+use std::time::{Duration, Instant};
+
+/// How many sequences one feedback covers at most; more arrivals go into the next one.
+const WINDOW: usize = 512;
+/// Feedback is due this long after the first untold arrival. Shorter reacts faster and costs more RTCP.
+pub const INTERVAL: Duration = Duration::from_millis(50);
+/// Unit of arrival deltas.
+const DELTA_US: u64 = 250;
+/// Unit of the reference time, in delta units.
+const REFERENCE_DELTAS: u64 = 256;
+
+/// Arrivals not yet told.
+#[derive(Debug)]
+pub struct Arrivals {
+    origin: Instant,
+    /// First sequence of the next feedback, extended.
+    base: Option<u64>,
+    highest: u64,
+    /// Arrival in units of 250 µs since `origin` plus one; 0 is "not arrived". Indexed by sequence modulo.
+    times: Box<[u64; WINDOW]>,
+    due: Option<Instant>,
+    count: u8,
+}
+
+impl Arrivals {
+    /// Nothing arrived. `origin` is where reference times count from.
+    #[must_use]
+    pub fn new(origin: Instant) -> Self {
+        Self { origin, base: None, highest: 0, times: Box::new([0; WINDOW]), due: None, count: 0 }
+    }
+
+    /// Notes one arrival.
+    pub fn note(&mut self, sequence: u16, at: Instant) {
+        let extended = match self.base {
+            None => u64::from(sequence) + 0x1_0000,
+            Some(_) => {
+                let step = sequence.wrapping_sub(self.highest as u16) as i16;
+                self.highest.saturating_add_signed(i64::from(step))
+            }
+        };
+        let base = *self.base.get_or_insert(extended);
+        if extended < base {
+            return;
+        }
+        if extended >= base + WINDOW as u64 {
+            // The sender jumped, or feedback could not be sent: begin anew rather than tell stale news.
+            self.times.fill(0);
+            self.base = Some(extended);
+            self.highest = extended;
+        }
+        self.highest = self.highest.max(extended);
+        let units = (at.saturating_duration_since(self.origin).as_micros() as u64) / DELTA_US;
+        let slot = &mut self.times[extended as usize % WINDOW];
+        if *slot == 0 {
+            *slot = units + 1;
+        }
+        self.due.get_or_insert(at + INTERVAL);
+    }
+
+    /// When the next feedback is due.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes the feedback control information (from the base sequence on) and forgets what it tells. Returns
+    /// its length; `None` if nothing is due. `space` must hold at least 64 bytes; what doesn't fit comes next time.
+    pub fn feedback(&mut self, now: Instant, space: &mut [u8]) -> Option<usize> {
+        self.due = None;
+        let mut base = self.base?;
+        while base <= self.highest && self.times[base as usize % WINDOW] == 0 {
+            base += 1;
+        }
+        if base > self.highest {
+            self.base = Some(base);
+            return None;
+        }
+        let reference = (self.times[base as usize % WINDOW] - 1) / REFERENCE_DELTAS;
+        let mut previous = reference * REFERENCE_DELTAS;
+        let mut deltas = [0_u8; WINDOW * 2];
+        let mut delta_bytes = 0;
+        let mut chunks = 0;
+        let mut told = 0_u64;
+        // Chunks of seven two-bit symbols: dear for long quiet runs, but bounded and simple.
+        'chunks: while base + told <= self.highest {
+            let mut chunk = 0xc000_u16;
+            let mut sizes = 0;
+            let mut next = previous;
+            let mut in_chunk = 0;
+            while in_chunk < 7 && base + told + in_chunk <= self.highest {
+                let time = self.times[(base + told + in_chunk) as usize % WINDOW];
+                if time != 0 {
+                    let delta = (time - 1) as i64 - next as i64;
+                    let Ok(small) = i16::try_from(delta) else { break 'chunks };
+                    let wide = !(0..=255).contains(&small);
+                    chunk |= if wide { 2 } else { 1 } << (12 - 2 * in_chunk);
+                    let at = delta_bytes + sizes;
+                    if wide {
+                        deltas[at..at + 2].copy_from_slice(&small.to_be_bytes());
+                    } else {
+                        deltas[at] = small as u8;
+                    }
+                    sizes += if wide { 2 } else { 1 };
+                    next = time - 1;
+                }
+                in_chunk += 1;
+            }
+            if 8 + (chunks + 1) * 2 + delta_bytes + sizes > space.len() {
+                break;
+            }
+            space[8 + chunks * 2..10 + chunks * 2].copy_from_slice(&chunk.to_be_bytes());
+            chunks += 1;
+            delta_bytes += sizes;
+            previous = next;
+            told += in_chunk;
+        }
+        if told == 0 {
+            self.base = Some(base + 1);
+            return None;
+        }
+        space[..2].copy_from_slice(&(base as u16).to_be_bytes());
+        space[2..4].copy_from_slice(&(told as u16).to_be_bytes());
+        space[4..8].copy_from_slice(&((reference as u32) << 8 | u32::from(self.count)).to_be_bytes());
+        self.count = self.count.wrapping_add(1);
+        let start = 8 + chunks * 2;
+        space[start..start + delta_bytes].copy_from_slice(&deltas[..delta_bytes]);
+        for sequence in base..base + told {
+            self.times[sequence as usize % WINDOW] = 0;
+        }
+        self.base = Some(base + told);
+        if base + told <= self.highest {
+            self.due = Some(now);
+        }
+        Some(start + delta_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arrivals, Duration, Instant};
+
+    /// Reads status and arrival (in 250 µs units) of each sequence, as a sender would.
+    fn read(information: &[u8]) -> Vec<(u16, Option<i64>)> {
+        let word = |at: usize| u16::from_be_bytes([information[at], information[at + 1]]);
+        let (base, count) = (word(0), usize::from(word(2)));
+        let mut time = (i64::from(u32::from_be_bytes(information[4..8].try_into().unwrap())) >> 8) * 256;
+        let chunks = count.div_ceil(7);
+        let mut at = 8 + chunks * 2;
+        (0..count)
+            .map(|index| {
+                let symbol = word(8 + index / 7 * 2) >> (12 - 2 * (index % 7)) & 3;
+                let arrival = match symbol {
+                    0 => None,
+                    1 => {
+                        time += i64::from(information[at]);
+                        at += 1;
+                        Some(time)
+                    }
+                    _ => {
+                        time += i64::from(i16::from_be_bytes([information[at], information[at + 1]]));
+                        at += 2;
+                        Some(time)
+                    }
+                };
+                (base.wrapping_add(index as u16), arrival)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn losses_reordering_and_wraps_are_told_as_they_were() {
+        let origin = Instant::now();
+        let mut arrivals = Arrivals::new(origin);
+        let at = |ms: u64| origin + Duration::from_millis(ms);
+        for (sequence, ms) in [(65_534_u16, 100), (65_535, 101), (2, 400), (1, 401)] {
+            arrivals.note(sequence, at(ms));
+        }
+        assert_eq!(arrivals.due(), Some(at(150)));
+        let mut space = [0; 600];
+        let length = arrivals.feedback(at(450), &mut space).unwrap();
+        assert_eq!(
+            read(&space[..length]),
+            [(65_534, Some(400)), (65_535, Some(404)), (0, None), (1, Some(1_604)), (2, Some(1_600))]
+        );
+        assert_eq!(arrivals.due(), None);
+        assert_eq!(arrivals.feedback(at(460), &mut space), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_comes_in_the_next_feedback() {
+        let origin = Instant::now();
+        let mut arrivals = Arrivals::new(origin);
+        for sequence in 0..400_u16 {
+            arrivals.note(sequence, origin + Duration::from_micros(u64::from(sequence) * 300));
+        }
+        let mut told = Vec::new();
+        let mut space = [0; 100];
+        while let Some(length) = arrivals.feedback(origin + Duration::from_secs(1), &mut space) {
+            told.extend(read(&space[..length]));
+        }
+        assert_eq!(told.len(), 400);
+        assert!(told.iter().all(|(_, arrival)| arrival.is_some()));
+    }
+}

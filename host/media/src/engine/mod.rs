@@ -1,0 +1,458 @@
+//! One shard's engine: finds each datagram's transport and carries its packets through
+//! `open → accept → route(each seat: select → rewrite → seal)`. Knows nothing of sockets, threads, rooms or
+//! policies.
+//!
+//! ```text
+//! datagrams ─ demux ─ association.receive ─┬─ RTP ── producer.accept ─ route ─┬─ seats ── transport.send ─ datagrams
+//!                                          ├─ RTCP ─ feedback                 ├─ relays ─ crossings
+//! crossings ─ relay sink.accept ───────────┴─────────────────────── route ────┴─ history
+//! ```
+
+mod commands;
+mod feedback;
+mod housekeeping;
+mod moves;
+mod relays;
+
+use crate::association::{AssociationConfig, AssociationEvent, Received, stun_ufrag};
+use crate::io::{Crossing, Incoming, Output, Secrets, Tuple};
+use crate::producer::{Accepted, StreamKey};
+use crate::rtp::Header;
+use crate::station::{Source, Station};
+use crate::transport::Transport;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::time::Instant;
+use tidegate_types::command::Command;
+use tidegate_types::relay::RelayMessage;
+use tidegate_types::report::Report;
+use tidegate_types::transport::{Candidate, TransportState};
+use tidegate_types::{MediaPacket, Now, Place, Pool, ProducerId, RelayId, RouterId, ShardIndex, TransportId};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// Flows of other shards' transports remembered at most; beyond it the oldest is forgotten and found again by
+/// its next check.
+const FOREIGN_FLOWS: usize = 4_096;
+/// Buffers that the pool keeps: 16 MiB.
+const POOL_BUFFERS: usize = 8_192;
+/// Hexadecimal digits at the head of a local ufrag that name its shard.
+const UFRAG_SHARD_DIGITS: usize = 4;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The place that it serves.
+    pub place: Place,
+    /// How many shards its node has; ufrags of others are handed over.
+    pub shards: u16,
+    /// What its transports announce.
+    pub candidates: Vec<Candidate>,
+    /// Certificate and allowed SRTP profiles.
+    pub association: AssociationConfig,
+    /// Transports that may stand here at most.
+    pub max_transports: usize,
+}
+
+/// Counters of an engine, for load reports and metrics.
+#[derive(Clone, Debug, Default)]
+pub struct EngineCounters {
+    /// Transports that stand here.
+    pub transports: u64,
+    /// Consumers that stand here.
+    pub consumers: u64,
+    /// Dropped datagrams by kind, since the start.
+    pub dropped: Vec<(&'static str, u64)>,
+}
+
+/// Where a flow's datagrams belong.
+#[derive(Clone, Copy, Debug)]
+enum Route {
+    Here(usize),
+    Shard(ShardIndex),
+}
+
+/// One shard's engine.
+pub struct Engine {
+    config: EngineConfig,
+    secrets: Box<dyn Secrets>,
+    output: Output,
+    pool: Pool,
+    transports: Vec<Option<Box<Transport>>>,
+    transport_ids: BTreeMap<TransportId, usize>,
+    stations: Vec<Option<Station>>,
+    station_ids: BTreeMap<ProducerId, usize>,
+    relay_sources: BTreeMap<RelayId, usize>,
+    relay_sinks: BTreeMap<RelayId, usize>,
+    flows: Map<Tuple, Route>,
+    foreign: VecDeque<Tuple>,
+    ufrags: Map<String, Route>,
+    deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
+    housekeeping: Option<Instant>,
+    housekept: u64,
+    dropped: BTreeMap<&'static str, u64>,
+    /// Reused: seats whose consumer began a new segment with the packet being routed.
+    switched: Vec<usize>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Engine({}, {} transports)", self.config.place, self.transport_ids.len())
+    }
+}
+
+impl Engine {
+    /// An engine without transports.
+    #[must_use]
+    pub fn new(config: EngineConfig, mut secrets: Box<dyn Secrets>) -> Self {
+        let mut key = [0; 8];
+        secrets.fill(&mut key);
+        let hasher = foldhash::fast::FixedState::with_seed(u64::from_ne_bytes(key));
+        Self {
+            config,
+            secrets,
+            output: Output::default(),
+            pool: Pool::new(POOL_BUFFERS),
+            transports: Vec::new(),
+            transport_ids: BTreeMap::new(),
+            stations: Vec::new(),
+            station_ids: BTreeMap::new(),
+            relay_sources: BTreeMap::new(),
+            relay_sinks: BTreeMap::new(),
+            flows: Map::with_hasher(hasher.clone()),
+            foreign: VecDeque::new(),
+            ufrags: Map::with_hasher(hasher),
+            deadlines: BinaryHeap::new(),
+            housekeeping: None,
+            housekept: 0,
+            dropped: BTreeMap::new(),
+            switched: Vec::new(),
+        }
+    }
+
+    /// Where receive buffers come from and go back to.
+    pub fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
+    /// One command of the directory; its reply appears in the output.
+    pub fn command(&mut self, now: Now, command: Command) {
+        self.run_command(now, command);
+    }
+
+    /// A batch of received datagrams, drained.
+    pub fn receive(&mut self, now: Now, batch: &mut Vec<Incoming>) {
+        for incoming in batch.drain(..) {
+            self.receive_one(now, incoming);
+        }
+    }
+
+    /// Something from another shard.
+    pub fn cross(&mut self, now: Now, from: Place, crossing: Crossing) {
+        match crossing {
+            Crossing::Datagram(incoming) => self.receive_one(now, incoming),
+            Crossing::Relay(message) => self.receive_relay(now, from, message),
+            Crossing::Transport(transport) => self.arrive(now, transport),
+        }
+    }
+
+    /// When [`Engine::timeout`] wants to be called next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let transport = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        [transport, self.housekeeping].into_iter().flatten().min()
+    }
+
+    /// What is to be done; the owner drains it.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        EngineCounters {
+            transports: self.transport_ids.len() as u64,
+            consumers: self.stations.iter().flatten().map(|station| station.seats.len() as u64).sum(),
+            dropped: self.dropped.iter().map(|(kind, count)| (*kind, *count)).collect(),
+        }
+    }
+
+    fn drop_datagram(&mut self, kind: &'static str, incoming: Incoming) {
+        *self.dropped.entry(kind).or_default() += 1;
+        self.pool.put(incoming.buffer);
+    }
+
+    fn receive_one(&mut self, now: Now, mut incoming: Incoming) {
+        let slot = match self.demux(&incoming) {
+            Some(Route::Here(slot)) => slot,
+            Some(Route::Shard(shard)) => {
+                let place = Place { shard, ..self.config.place };
+                self.output.crossings.push((place, Crossing::Datagram(incoming)));
+                return;
+            }
+            None => return self.drop_datagram("unknown-flow", incoming),
+        };
+        let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else {
+            return self.drop_datagram("unknown-flow", incoming);
+        };
+        let Some(buffer) = std::sync::Arc::get_mut(&mut incoming.buffer) else {
+            return self.drop_datagram("shared-buffer", incoming);
+        };
+        transport.count_received(buffer.bytes().len());
+        let received =
+            transport.association.receive(now, incoming.tuple, buffer.bytes_mut(), &mut self.output.datagrams);
+        match received {
+            Received::Rtp(length) => {
+                buffer.set_length(length);
+                self.accept(now, slot, incoming);
+            }
+            Received::Rtcp(length) => {
+                buffer.set_length(length);
+                self.receive_feedback(now, slot, incoming.buffer.bytes());
+                self.pool.put(incoming.buffer);
+            }
+            Received::Handled => {
+                self.pool.put(incoming.buffer);
+                self.drain_association(now, slot);
+            }
+            Received::Dropped(kind) => {
+                transport.count_rejected();
+                self.drop_datagram(kind.name(), incoming);
+                self.drain_association(now, slot);
+            }
+        }
+        self.arm(slot);
+    }
+
+    /// Finds whose datagram this is: by its flow, else by the ufrag that a check names (DESIGN: the ufrag carries
+    /// the shard). A check also finds its transport anew, so that a reused address cannot be stuck.
+    fn demux(&mut self, incoming: &Incoming) -> Option<Route> {
+        let Some(ufrag) = stun_ufrag(incoming.buffer.bytes()) else {
+            return self.flows.get(&incoming.tuple).copied();
+        };
+        if let Some(route) = self.ufrags.get(ufrag) {
+            let route = *route;
+            if let Route::Shard(shard) = route {
+                self.note_foreign(incoming.tuple, shard);
+            }
+            return Some(route);
+        }
+        let digits = ufrag.get(..UFRAG_SHARD_DIGITS)?;
+        let shard = u16::from_str_radix(digits, 16).ok()?;
+        if shard >= self.config.shards || ShardIndex(shard) == self.config.place.shard {
+            return None;
+        }
+        self.note_foreign(incoming.tuple, ShardIndex(shard));
+        Some(Route::Shard(ShardIndex(shard)))
+    }
+
+    fn note_foreign(&mut self, tuple: Tuple, shard: ShardIndex) {
+        match self.flows.get(&tuple) {
+            Some(Route::Here(_)) => return,
+            Some(Route::Shard(known)) if *known == shard => return,
+            Some(Route::Shard(_)) => {}
+            None => self.foreign.push_back(tuple),
+        }
+        self.flows.insert(tuple, Route::Shard(shard));
+        if self.foreign.len() > FOREIGN_FLOWS
+            && let Some(oldest) = self.foreign.pop_front()
+            && matches!(self.flows.get(&oldest), Some(Route::Shard(_)))
+        {
+            self.flows.remove(&oldest);
+        }
+    }
+
+    /// Carries out what an association says after an input.
+    fn drain_association(&mut self, now: Now, slot: usize) {
+        while let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) {
+            let id = transport.id;
+            match transport.association.poll_event() {
+                None => break,
+                Some(AssociationEvent::Validated(tuple)) => {
+                    self.flows.insert(tuple, Route::Here(slot));
+                }
+                Some(AssociationEvent::Forgotten(tuple)) => {
+                    if matches!(self.flows.get(&tuple), Some(Route::Here(known)) if *known == slot) {
+                        self.flows.remove(&tuple);
+                    }
+                }
+                Some(AssociationEvent::State(state, end)) => {
+                    self.output.reports.push(Report::Transport { transport: id, state, end });
+                    match state {
+                        TransportState::Connected => self.wake_consumers(now, slot),
+                        TransportState::Closed => self.remove_transport(now, slot),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A peer became reachable: whatever it waits for is asked for now.
+    fn wake_consumers(&mut self, now: Now, slot: usize) {
+        let Some(transport) = self.transports.get(slot).and_then(Option::as_ref) else { return };
+        let stations: Vec<usize> =
+            transport.consumers.iter().flatten().filter_map(|consumer| consumer.station).collect();
+        for station in stations {
+            self.choose_layers(now, station);
+        }
+    }
+
+    /// One decrypted RTP packet of a transport that stands here.
+    fn accept(&mut self, now: Now, slot: usize, incoming: Incoming) {
+        let Some(header) = Header::parse(incoming.buffer.bytes()) else {
+            return self.drop_datagram("malformed-rtp", incoming);
+        };
+        let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else { return };
+        let (key, extensions) = transport.identify(now, &header, incoming.buffer.bytes());
+        let Some((key, producer)) = key.and_then(|key: StreamKey| {
+            Some((key, transport.producers.get_mut(usize::from(key.producer))?.as_mut()?))
+        }) else {
+            return self.drop_datagram("unknown-stream", incoming);
+        };
+        let station = producer.station;
+        match producer.accept(incoming.at, key, &header, extensions, incoming.buffer) {
+            Accepted::Packet(packet) => self.route(now, station, packet),
+            Accepted::Dropped(buffer) => self.pool.put(buffer),
+        }
+    }
+
+    /// One packet at its router: to every seat, every relay, and into the history. Local and relayed packets
+    /// meet here.
+    fn route(&mut self, now: Now, index: usize, packet: MediaPacket) {
+        let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
+        if station.note(&packet) {
+            self.choose_layers(now, index);
+        }
+        let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
+        if station.paused {
+            return self.keep(index, packet);
+        }
+        self.switched.clear();
+        let clocks = |encoding| station.encodings.get(usize::from(encoding)).and_then(|standing| standing.clock);
+        for (number, seat) in station.seats.iter().enumerate() {
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            let ticket = transport.send(now, seat.consumer, &packet, clocks, &mut self.output.datagrams);
+            if ticket.is_some_and(|ticket| ticket.switched) {
+                self.switched.push(number);
+            }
+        }
+        for relay in &mut station.relays {
+            if let Some(carried) = relay.carry(&packet) {
+                self.output.crossings.push((relay.to, Crossing::Relay(RelayMessage::Media(carried))));
+            }
+        }
+        let (encoding, sequence) = (packet.encoding, packet.sequence);
+        self.keep(index, packet);
+        if !self.switched.is_empty() {
+            self.follow_up(now, index, encoding, sequence);
+        }
+        self.housekeep_by(now);
+    }
+
+    fn keep(&mut self, index: usize, packet: MediaPacket) {
+        if let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) {
+            station.keep(packet, &mut self.pool);
+        }
+    }
+
+    /// Seats that switched at a packet which came late get what their encoding's history holds behind it: those
+    /// packets had arrived before and were not theirs yet.
+    fn follow_up(&mut self, now: Now, index: usize, encoding: u8, sequence: u64) {
+        let Some(station) = self.stations.get(index).and_then(Option::as_ref) else { return };
+        let Some(standing) = station.encodings.get(usize::from(encoding)) else { return };
+        for seat in self.switched.iter().filter_map(|number| station.seats.get(*number)) {
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            for packet in standing.history.from(sequence + 1) {
+                transport.send(now, seat.consumer, packet, |_| None, &mut self.output.datagrams);
+            }
+        }
+        let switched = std::mem::take(&mut self.switched);
+        for number in &switched {
+            self.report_layers(index, *number);
+        }
+        self.switched = switched;
+    }
+
+    fn report_layers(&mut self, station: usize, number: usize) {
+        let Some(station) = self.stations.get(station).and_then(Option::as_ref) else { return };
+        let Some(seat) = station.seats.get(number) else { return };
+        let Some(transport) = self.transports.get(seat.transport).and_then(Option::as_ref) else { return };
+        if let Some(Some(consumer)) = transport.consumers.get(seat.consumer)
+            && consumer.kind == tidegate_types::MediaKind::Video
+        {
+            self.output
+                .reports
+                .push(Report::LayersChanged { consumer: consumer.id, encoding: consumer.current() });
+        }
+    }
+
+    /// Lets every seat of a station choose again, tells the source what is needed, and asks for keyframes that
+    /// someone waits for.
+    fn choose_layers(&mut self, now: Now, index: usize) {
+        let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
+        let (count, alive) = (station.encodings.len(), station.alive(now.instant));
+        let mut needed = 0;
+        let mut awaited = 0_u32;
+        for seat in &station.seats {
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            let reachable = transport.association.profile().is_some();
+            let Some(Some(consumer)) = transport.consumers.get_mut(seat.consumer) else { continue };
+            consumer.choose(count, alive);
+            needed |= consumer.demand();
+            if let Some(encoding) = consumer.awaits_keyframe().filter(|_| reachable) {
+                awaited |= 1 << encoding;
+            }
+        }
+        for relay in &station.relays {
+            needed |= relay.demand;
+        }
+        for encoding in (0..count as u8).filter(|encoding| awaited >> encoding & 1 == 1) {
+            station.want_keyframe(encoding);
+        }
+        if let Source::Relay(sink) = &mut station.source
+            && let Some(message) = sink.demand(needed)
+        {
+            self.output.crossings.push((sink.from, Crossing::Relay(message)));
+        }
+        self.ask_keyframes(now, index);
+        self.housekeep_by(now);
+    }
+
+    /// Sends the keyframe requests of a station that are due towards its source.
+    fn ask_keyframes(&mut self, now: Now, index: usize) {
+        let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
+        let mut asked = 0_u32;
+        station.ask_keyframes(now.instant, |encoding| asked |= 1 << encoding);
+        for encoding in (0..32_u8).filter(|encoding| asked >> encoding & 1 == 1) {
+            match &station.source {
+                Source::Local { transport, producer } => {
+                    if let Some(transport) = self.transports.get_mut(*transport).and_then(Option::as_mut) {
+                        transport.request_keyframe(now, *producer, encoding, &mut self.output.datagrams);
+                    }
+                }
+                Source::Relay(sink) => {
+                    let message = RelayMessage::KeyframeRequest { relay: sink.id, encoding };
+                    self.output.crossings.push((sink.from, Crossing::Relay(message)));
+                }
+            }
+        }
+    }
+
+    /// Notes a transport's deadline, if it is earlier than the one noted.
+    fn arm(&mut self, slot: usize) {
+        let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else { return };
+        if let Some(deadline) = transport.next_timeout()
+            && transport.armed.is_none_or(|armed| deadline < armed)
+        {
+            transport.armed = Some(deadline);
+            self.deadlines.push(Reverse((deadline, slot)));
+        }
+    }
+
+    fn router_is_empty(&self, router: RouterId) -> bool {
+        let transports = self.transports.iter().flatten().any(|transport| transport.router == router);
+        !transports && !self.stations.iter().flatten().any(|station| station.router == router)
+    }
+}

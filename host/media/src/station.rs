@@ -1,0 +1,357 @@
+//! Where a producer stands in one engine: its history, its seats (consumers here) and its relays (copies to
+//! other places). A local producer and one that is relayed to here look the same from this point on.
+//! Knows nothing of transports, keys or sockets.
+
+use crate::history::History;
+use crate::missing::{Missing, Noted, Pace};
+use std::time::{Duration, Instant};
+use tidegate_types::producer::ProducerParameters;
+use tidegate_types::relay::{NACK_SEQUENCES, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock};
+use tidegate_types::router::AudioLevel;
+use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
+
+/// At most one keyframe request an encoding in this time; more are folded into the next.
+pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
+/// An encoding that sent nothing for this long is not chosen.
+const ALIVE: Duration = Duration::from_millis(1_500);
+/// Relay packets that can be sent again.
+const SENT: usize = 1_024;
+/// A producer that sent nothing for this long is reported silent.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// One encoding as it stands here.
+#[derive(Debug)]
+pub struct Standing {
+    /// Its last packets.
+    pub history: History,
+    /// Its publisher's clock.
+    pub clock: Option<SourceClock>,
+    last_packet: Option<Instant>,
+    /// A keyframe is wanted, and when one was last asked for.
+    wanted: bool,
+    asked: Option<Instant>,
+}
+
+/// Where the packets come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A transport of this engine (its slot) and the producer's index there.
+    Local {
+        /// Slot of the transport.
+        transport: usize,
+        /// Index of the producer in it.
+        producer: u16,
+    },
+    /// Another place.
+    Relay(RelaySink),
+}
+
+/// The receiving end of a relay.
+#[derive(Debug)]
+pub struct RelaySink {
+    /// Which.
+    pub id: RelayId,
+    /// From where.
+    pub from: Place,
+    /// What is lacking.
+    pub missing: Missing,
+    /// Counters.
+    pub stats: RelayStats,
+    /// Which encodings send at the source, as bits.
+    alive: u32,
+    demanded: u32,
+}
+
+/// The sending end of a relay.
+#[derive(Debug)]
+pub struct RelaySource {
+    /// Which.
+    pub id: RelayId,
+    /// To where.
+    pub to: Place,
+    /// Counters.
+    pub stats: RelayStats,
+    /// Which encodings are wanted there, as bits.
+    pub demand: u32,
+    next: u64,
+    sent: Box<[(u64, u8)]>,
+    /// Something was sent since the tail was last told.
+    untold: bool,
+    told_alive: u32,
+}
+
+impl RelaySource {
+    /// A relay that has sent nothing; everything is wanted until told otherwise.
+    #[must_use]
+    pub fn new(id: RelayId, to: Place) -> Self {
+        Self {
+            id,
+            to,
+            stats: RelayStats::default(),
+            demand: u32::MAX,
+            next: 0,
+            sent: vec![(0, 0); SENT].into_boxed_slice(),
+            untold: false,
+            told_alive: 0,
+        }
+    }
+
+    /// Numbers a packet for this relay; `None` if its encoding is not wanted there.
+    pub fn carry(&mut self, packet: &MediaPacket) -> Option<RelayPacket> {
+        if self.demand >> packet.encoding & 1 == 0 {
+            return None;
+        }
+        let sequence = self.next;
+        self.next += 1;
+        self.untold = true;
+        self.stats.packets += 1;
+        self.sent[sequence as usize % SENT] = (packet.sequence, packet.encoding);
+        #[cfg(feature = "broken-relay")]
+        if sequence % 50 == 49 {
+            // Deliberately wrong, for the simulation's own test: a packet is numbered but never carried.
+            self.sent[sequence as usize % SENT] = (u64::MAX, packet.encoding);
+            return None;
+        }
+        Some(RelayPacket { relay: self.id, sequence, repair: false, packet: packet.clone() })
+    }
+
+    /// What a relay sequence stood for: the producer's sequence and encoding.
+    #[must_use]
+    pub fn original(&self, sequence: u64) -> Option<(u64, u8)> {
+        let age = self.next.checked_sub(sequence)?;
+        (1..=SENT as u64).contains(&age).then(|| self.sent[sequence as usize % SENT])
+    }
+}
+
+/// Someone here who consumes it: slot of the transport, index of the consumer in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Slot of the transport.
+    pub transport: usize,
+    /// Index of the consumer.
+    pub consumer: usize,
+}
+
+/// Sums of one interval's audio levels.
+#[derive(Clone, Copy, Debug, Default)]
+struct LevelSum {
+    packets: u32,
+    level: u32,
+    voice: u32,
+}
+
+/// A producer as it stands in one engine.
+#[derive(Debug)]
+pub struct Station {
+    /// Whose.
+    pub producer: ProducerId,
+    /// In which router.
+    pub router: RouterId,
+    /// What it is.
+    pub parameters: ProducerParameters,
+    /// Where its packets come from.
+    pub source: Source,
+    /// Stopped at its source.
+    pub paused: bool,
+    /// Its encodings, lowest first.
+    pub encodings: Vec<Standing>,
+    /// Consumers here.
+    pub seats: Vec<Seat>,
+    /// Copies to other places.
+    pub relays: Vec<RelaySource>,
+    levels: LevelSum,
+    last_packet: Instant,
+    reported_silent: bool,
+}
+
+impl Station {
+    /// A station without seats.
+    #[must_use]
+    pub fn new(
+        producer: ProducerId,
+        router: RouterId,
+        parameters: ProducerParameters,
+        source: Source,
+        now: Instant,
+    ) -> Self {
+        let encodings = (0..parameters.rtp.encodings.len().clamp(1, 8))
+            .map(|_| Standing {
+                history: History::new(parameters.kind),
+                clock: None,
+                last_packet: None,
+                wanted: false,
+                asked: None,
+            })
+            .collect();
+        Self {
+            producer,
+            router,
+            parameters,
+            source,
+            paused: false,
+            encodings,
+            seats: Vec::new(),
+            relays: Vec::new(),
+            levels: LevelSum::default(),
+            last_packet: now,
+            reported_silent: false,
+        }
+    }
+
+    /// The publisher's clock of one encoding.
+    #[must_use]
+    pub fn clock(&self, encoding: u8) -> Option<SourceClock> {
+        self.encodings.get(usize::from(encoding))?.clock
+    }
+
+    /// Which encodings send, as bits.
+    #[must_use]
+    pub fn alive(&self, now: Instant) -> u32 {
+        if let Source::Relay(sink) = &self.source {
+            return sink.alive;
+        }
+        self.encodings.iter().enumerate().fold(0, |bits, (index, standing)| {
+            let recent = standing.last_packet.is_some_and(|at| now.saturating_duration_since(at) < ALIVE);
+            bits | u32::from(recent) << index
+        })
+    }
+
+    /// Notes that a packet came in. Returns whether its encoding was not alive before.
+    pub fn note(&mut self, packet: &MediaPacket) -> bool {
+        self.last_packet = packet.ingress;
+        if let Some((level, voice)) = packet.extensions.audio_level {
+            self.levels.packets += 1;
+            self.levels.level += u32::from(level);
+            self.levels.voice += u32::from(voice);
+        }
+        let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) else { return false };
+        if packet.keyframe {
+            standing.wanted = false;
+        }
+        let woke = standing
+            .last_packet
+            .is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
+        standing.last_packet = Some(packet.ingress);
+        woke
+    }
+
+    /// Keeps the packet for those who may need it again.
+    pub fn keep(&mut self, packet: MediaPacket, pool: &mut Pool) {
+        if let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) {
+            match self.source {
+                Source::Local { .. } => standing.history.insert(packet, pool),
+                // Another shard's pool waits for these: only the reference is dropped.
+                Source::Relay(_) => standing.history.insert(packet, &mut Pool::new(0)),
+            }
+        }
+    }
+
+    /// Someone waits for a keyframe of this encoding.
+    pub fn want_keyframe(&mut self, encoding: u8) {
+        if let Some(standing) = self.encodings.get_mut(usize::from(encoding)) {
+            standing.wanted = true;
+        }
+    }
+
+    /// Calls `each` for every encoding whose keyframe is to be asked for now, and counts it as asked.
+    pub fn ask_keyframes(&mut self, now: Instant, mut each: impl FnMut(u8)) {
+        if self.paused {
+            return;
+        }
+        for (index, standing) in self.encodings.iter_mut().enumerate() {
+            let ready = standing.asked.is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_INTERVAL);
+            if standing.wanted && ready {
+                standing.asked = Some(now);
+                each(index as u8);
+            }
+        }
+    }
+
+    /// The mean level since it was last taken; `None` where nothing was heard.
+    pub fn take_level(&mut self) -> Option<AudioLevel> {
+        let sum = std::mem::take(&mut self.levels);
+        let level = sum.level.checked_div(sum.packets)? as u8;
+        let voice = (sum.voice * 255 / sum.packets) as u8;
+        (level < 127).then_some(AudioLevel { producer: self.producer, level, voice })
+    }
+
+    /// Whether the producer fell silent or came back since this was last asked; local ones only.
+    pub fn silence_changed(&mut self, now: Instant) -> Option<bool> {
+        let silent = !self.paused && now.saturating_duration_since(self.last_packet) >= SILENT;
+        let changed = matches!(self.source, Source::Local { .. }) && silent != self.reported_silent;
+        self.reported_silent = silent;
+        changed.then_some(silent)
+    }
+
+    /// What every relay's far end is told from time to time: the tail, who sends, and the clocks. Calls `each`.
+    pub fn tell_relays(&mut self, now: Instant, mut each: impl FnMut(Place, RelayMessage)) {
+        let alive = self.alive(now);
+        for relay in &mut self.relays {
+            if std::mem::take(&mut relay.untold) {
+                each(relay.to, RelayMessage::Highest { relay: relay.id, sequence: relay.next - 1 });
+            }
+            if relay.told_alive != alive {
+                relay.told_alive = alive;
+                each(relay.to, RelayMessage::Alive { relay: relay.id, encodings: alive });
+            }
+        }
+    }
+
+    /// All clocks known here, for a relay that begins.
+    pub fn clocks(&self, relay: RelayId) -> impl Iterator<Item = RelayMessage> + '_ {
+        self.encodings.iter().enumerate().filter_map(move |(index, standing)| {
+            let clock = standing.clock?;
+            Some(RelayMessage::Clock(RelayClock { relay, encoding: index as u8, clock }))
+        })
+    }
+}
+
+impl RelaySink {
+    /// A sink that has received nothing.
+    #[must_use]
+    pub fn new(id: RelayId, from: Place) -> Self {
+        let mut missing = Missing::new(Pace::RELAY);
+        missing.expect_from(0);
+        Self { id, from, missing, stats: RelayStats::default(), alive: 0, demanded: u32::MAX }
+    }
+
+    /// Takes one packet; `None` if it was had before.
+    pub fn accept(&mut self, now: Instant, carried: RelayPacket) -> Option<MediaPacket> {
+        if self.missing.note(now, carried.sequence) == Noted::Duplicate {
+            return None;
+        }
+        self.stats.packets += 1;
+        self.stats.repaired += u64::from(carried.repair);
+        self.stats.lost = self.missing.given_up();
+        Some(carried.packet)
+    }
+
+    /// Learns which encodings send.
+    pub fn set_alive(&mut self, encodings: u32) {
+        self.alive = encodings;
+    }
+
+    /// Notes what the seats need; the message for the source if that changed.
+    pub fn demand(&mut self, encodings: u32) -> Option<RelayMessage> {
+        let changed = self.demanded != encodings;
+        self.demanded = encodings;
+        changed.then_some(RelayMessage::Demand { relay: self.id, encodings })
+    }
+
+    /// The demand once more, in case it was lost.
+    #[must_use]
+    pub fn demand_again(&self) -> RelayMessage {
+        RelayMessage::Demand { relay: self.id, encodings: self.demanded }
+    }
+
+    /// Asks for what is due, at most [`NACK_SEQUENCES`] a message.
+    pub fn ask(&mut self, now: Instant, mut each: impl FnMut(RelayMessage)) {
+        let mut due = Vec::new();
+        self.missing.ask(now, |sequence| due.push(sequence));
+        self.stats.nacked += due.len() as u64;
+        self.stats.lost = self.missing.given_up();
+        for sequences in due.chunks(NACK_SEQUENCES) {
+            each(RelayMessage::Nack { relay: self.id, sequences: sequences.to_vec() });
+        }
+    }
+}
