@@ -408,7 +408,7 @@ export class Session extends EventTarget {
     this.#takeUp(channel, await channel.request('resume', { resume: this.#resumeKey }));
     for (const publication of this.#publications) this.#tellPaused(publication);
     this.#tiles.askAgain();
-    if (this.#pc.localDescription && !this.#iceConnected()) this.#restartIce();
+    if (!this.#iceConnected()) this.#restartIce();
   }
 
   #takeUp(channel, entered) {
@@ -543,7 +543,7 @@ export class Session extends EventTarget {
 
   /** New credentials, new candidates; and since the socket may have died with the old address, a probe. */
   #restartIce() {
-    if (!this.#pc?.localDescription) return;
+    if (!this.#pc?.remoteDescription) return; // nothing to restart: the first offer is still to be answered
     this.#negotiate(true);
     this.#probe();
   }
@@ -814,11 +814,11 @@ export class Session extends EventTarget {
     const { signal } = this.#stopListening;
     const networkChanged = () => {
       this.#wakeRecovery?.();
-      if (this.#pc?.localDescription && !this.#iceConnected()) this.#restartIce();
-      else this.#probe();
+      if (this.#iceConnected()) this.#probe();
+      else this.#restartIce();
     };
     globalThis.addEventListener('online', networkChanged, { signal });
-    navigator.connection?.addEventListener?.('change', networkChanged, { signal });
+    globalThis.navigator?.connection?.addEventListener?.('change', networkChanged, { signal });
     globalThis.addEventListener('pagehide', () => this.leave(), { signal });
     this.#clock = setInterval(() => {
       if (this.#channel && performance.now() - this.#channel.heardAt > SILENCE_MS) this.#probe();

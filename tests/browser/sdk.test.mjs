@@ -1,0 +1,340 @@
+/**
+ * tidegate.js against a scripted host on virtual time: what it does when the socket breaks, the host restarts
+ * or two things are wanted at once. Knows nothing of real media; the other files have that.
+ */
+
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { difference, encodingsFor, join, layerFor, retryDelay, sessionAddress } from '../../sdk/js/tidegate.js';
+
+describe('pure parts', () => {
+  it('retries from 0.25 s to 2 s', () => {
+    assert.deepEqual([0, 1, 2, 3, 4, 50].map(retryDelay), [250, 500, 1000, 2000, 2000, 2000]);
+  });
+
+  it('asks for the layer that fills an element', () => {
+    const cases = [[0, 3, 0], [320, 3, 0], [401, 3, 1], [800, 3, 1], [801, 3, 2], [4000, 3, 2], [1200, 2, 1], [1200, 1, 0]];
+    for (const [width, encodings, layer] of cases) assert.equal(layerFor(width, encodings), layer, `${width} of ${encodings}`);
+  });
+
+  it('sends as many encodings as the browser really encodes, lowest first', () => {
+    const rids = (width, simulcast) => encodingsFor(width, simulcast).map(({ rid }) => rid);
+    assert.deepEqual(rids(1280), ['q', 'h', 'f']);
+    assert.deepEqual(encodingsFor(1280).map((one) => one.scaleResolutionDownBy), [4, 2, 1]);
+    assert.deepEqual(rids(640), ['h', 'f']);
+    assert.deepEqual(rids(320), [undefined]);
+    assert.deepEqual(rids(1280, false), [undefined]);
+  });
+
+  it('finds the session from whatever names the host', () => {
+    const base = 'https://meet.example/room?x=1';
+    assert.equal(sessionAddress(undefined, base), 'wss://meet.example/session');
+    assert.equal(sessionAddress('http://localhost:7000', base), 'ws://localhost:7000/session');
+    assert.equal(sessionAddress('wss://other.example/s', base), 'wss://other.example/s');
+  });
+
+  it('tells two rooms apart', () => {
+    assert.deepEqual(difference(new Map([[1, 0], [2, 0]]), new Map([[2, 0], [3, 0]])), { gone: [1], came: [3] });
+  });
+});
+
+/** The host's side: what came, and scripted answers. */
+class Script {
+  sockets = [];
+  heard = [];
+  up = true;
+  gone = false;
+  refusal = null;
+  producers = 0;
+  offersInFlight = 0;
+  mostOffersInFlight = 0;
+  answerOffers = true;
+  people = [];
+  tracks = [];
+
+  get types() {
+    return this.heard.map(({ type }) => type).filter((type) => type !== 'stats');
+  }
+
+  say(message) {
+    this.sockets.at(-1).deliver(message);
+  }
+
+  answer(socket, message) {
+    this.heard.push(message);
+    const ok = (fields = {}) => socket.deliver({ type: 'ok', id: message.id, ...fields });
+    const error = (fields) => socket.deliver({ type: 'error', id: message.id, ...fields });
+    if (message.type === 'join' && this.refusal) return error(this.refusal);
+    if (message.type === 'resume' && this.gone) return error({ status: 404, code: 'session-gone' });
+    if (message.type === 'join' || message.type === 'resume') {
+      return ok({ person: 1, resume: 'secret', room: 'tea', name: 'Ada', people: this.people, tracks: this.tracks });
+    }
+    if (message.type !== 'offer') return ok();
+    this.offersInFlight += 1;
+    this.mostOffersInFlight = Math.max(this.mostOffersInFlight, this.offersInFlight);
+    if (!this.answerOffers) return undefined;
+    setTimeout(() => {
+      this.offersInFlight -= 1;
+      ok({ sdp: 'answer', published: message.tracks.map(({ mid }) => ({ mid, producer: 100 + (this.producers += 1) })) });
+    }, 50);
+    return undefined;
+  }
+}
+
+function fakeSocket(script) {
+  return class {
+    constructor() {
+      script.sockets.push(this);
+      setTimeout(() => (script.up ? this.onopen() : this.onclose({})), 1);
+    }
+    send(text) {
+      if (!this.dead) queueMicrotask(() => script.answer(this, JSON.parse(text)));
+    }
+    deliver(message) {
+      if (!this.dead) this.onmessage({ data: JSON.stringify(message) });
+    }
+    close() {
+      this.dead = true;
+    }
+    break() {
+      this.dead = true;
+      this.onclose({ reason: '' });
+    }
+  };
+}
+
+class FakePeerConnection {
+  static all = [];
+  transceivers = [];
+  iceConnectionState = 'new';
+  signalingState = 'stable';
+  localDescription = null;
+  restarts = 0;
+
+  constructor() {
+    FakePeerConnection.all.push(this);
+  }
+  addTransceiver(trackOrKind, { direction }) {
+    const kind = trackOrKind.kind ?? trackOrKind;
+    const transceiver = { direction, mid: null, receiver: { track: { kind } }, sender: { replaceTrack: async () => {} } };
+    this.transceivers.push(transceiver);
+    return transceiver;
+  }
+  getTransceivers() {
+    return this.transceivers;
+  }
+  async createOffer({ iceRestart }) {
+    if (iceRestart) this.restarts += 1;
+    return { type: 'offer', sdp: `offer ${this.restarts}` };
+  }
+  async setLocalDescription(description) {
+    this.signalingState = description.type === 'offer' ? 'have-local-offer' : 'stable';
+    this.localDescription = description;
+    this.transceivers.forEach((one, n) => (one.mid ??= String(n)));
+  }
+  async setRemoteDescription(description) {
+    this.remoteDescription = description;
+    this.signalingState = 'stable';
+    this.ice('connected');
+  }
+  ice(state) {
+    if (this.iceConnectionState === state) return;
+    this.iceConnectionState = state;
+    this.oniceconnectionstatechange?.();
+  }
+  close() {
+    this.closed = true;
+  }
+}
+
+const track = (kind) => ({ kind, enabled: true, getSettings: () => ({ width: 320 }) });
+
+describe('a session', () => {
+  let script;
+
+  beforeEach(() => {
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+    script = new Script();
+    FakePeerConnection.all = [];
+    globalThis.WebSocket = fakeSocket(script);
+    globalThis.RTCPeerConnection = FakePeerConnection;
+    globalThis.addEventListener = () => {};
+  });
+
+  afterEach(() => mock.timers.reset());
+
+  /** Lets virtual time pass in small steps, so that promises settle between them. */
+  async function pass(milliseconds) {
+    for (let at = 0; at < milliseconds; at += 10) {
+      for (let turn = 0; turn < 12; turn++) await null;
+      mock.timers.tick(10);
+    }
+    for (let turn = 0; turn < 12; turn++) await null;
+  }
+
+  async function joined() {
+    const joining = join({ url: 'ws://host/session', room: 'tea', name: 'Ada', token: 'secret' });
+    joining.catch(() => {});
+    await pass(10);
+    return joining;
+  }
+
+  async function publishing(kinds = ['audio', 'video']) {
+    const session = await joined();
+    kinds.forEach((kind) => session.publish(track(kind)));
+    await pass(100);
+    return session;
+  }
+
+  it('shares one offer among tracks published together', async () => {
+    const session = await publishing();
+    assert.deepEqual(script.types, ['join', 'offer']);
+    assert.deepEqual([...session.publications].map(({ producer }) => producer), [101, 102]);
+  });
+
+  it('has one offer in flight, whatever is wanted meanwhile', async () => {
+    const session = await joined();
+    session.publish(track('audio'));
+    await pass(20);
+    script.say({ type: 'negotiate', audio: 1, video: 1 });
+    script.say({ type: 'negotiate', audio: 2, video: 2 });
+    await pass(300);
+    assert.equal(script.mostOffersInFlight, 1);
+    assert.deepEqual(script.types, ['join', 'offer', 'offer']);
+    assert.equal(session.peerConnection.transceivers.filter(({ direction }) => direction === 'recvonly').length, 4);
+  });
+
+  it('resumes after a broken socket, without a new offer while media flows', async () => {
+    const session = await publishing();
+    const states = [];
+    session.addEventListener('state', ({ detail }) => states.push(detail));
+    script.sockets.at(-1).break();
+    await pass(400);
+    assert.deepEqual(states, ['reconnecting', 'connected']);
+    assert.deepEqual(script.types.filter((type) => type === 'offer').length, 1);
+    assert.ok(script.types.includes('resume'));
+  });
+
+  it('sends an offer again that the broken socket swallowed', async () => {
+    const session = await joined();
+    script.answerOffers = false;
+    const published = session.publish(track('audio'));
+    await pass(20);
+    script.answerOffers = true;
+    script.sockets.at(-1).break();
+    await pass(500);
+    assert.deepEqual(script.types, ['join', 'offer', 'resume', 'offer']);
+    assert.equal((await published).producer, 101);
+  });
+
+  it('restarts ICE by itself when the path is lost', async () => {
+    const session = await publishing();
+    session.peerConnection.ice('disconnected');
+    assert.equal(session.state, 'reconnecting');
+    await pass(1_200);
+    assert.equal(session.peerConnection.restarts, 1);
+    assert.equal(session.state, 'connected');
+  });
+
+  it('gives up a socket that died silently, and restarts ICE after resuming', async () => {
+    const session = await publishing();
+    script.answer = () => {};
+    session.peerConnection.ice('disconnected');
+    await pass(1_100);
+    delete script.answer;
+    await pass(2_600);
+    assert.ok(script.types.includes('resume'), script.types.join());
+    assert.ok(session.peerConnection.restarts >= 1);
+    assert.equal(session.state, 'connected');
+  });
+
+  it('joins anew and publishes the same tracks after a restart of the host', async () => {
+    const session = await publishing();
+    const [audio] = session.publications;
+    await audio.pause();
+    Object.assign(script, { up: false, gone: true });
+    script.sockets.at(-1).break();
+    await pass(4_000);
+    assert.equal(session.state, 'reconnecting');
+    script.up = true;
+    await pass(2_600);
+    assert.equal(session.state, 'connected');
+    assert.equal(FakePeerConnection.all.length, 2);
+    assert.ok(FakePeerConnection.all[0].closed);
+    assert.deepEqual(script.types.slice(-4), ['resume', 'join', 'offer', 'pause']);
+    assert.deepEqual([...session.publications].map(({ producer }) => producer), [103, 104]);
+  });
+
+  it('tells who left and who came while it was away', async () => {
+    script.people = [{ person: 2, name: 'Grace' }];
+    script.tracks = [{ producer: 9, person: 2, kind: 'audio', source: 'microphone' }];
+    const session = await joined();
+    const told = [];
+    for (const type of ['person-left', 'person-joined', 'track-ended']) {
+      session.addEventListener(type, ({ detail }) => told.push([type, detail.name ?? detail.producer]));
+    }
+    Object.assign(script, { people: [{ person: 3, name: 'Alan' }], tracks: [] });
+    script.sockets.at(-1).break();
+    await pass(400);
+    assert.deepEqual(told, [['track-ended', 9], ['person-left', 'Grace'], ['person-joined', 'Alan']]);
+  });
+
+  it('joins at once when the host says that it restarts', async () => {
+    const session = await publishing();
+    script.say({ type: 'ended', code: 'stopping', message: 'The host restarts.', rejoin: true });
+    await pass(500);
+    assert.equal(session.state, 'connected');
+    assert.ok(!script.types.includes('resume'));
+  });
+
+  it('ends with the reason when it is refused on coming back', async () => {
+    const session = await publishing();
+    let reason;
+    session.addEventListener('ended', ({ detail }) => (reason = detail));
+    Object.assign(script, { gone: true, refusal: { status: 403, code: 'token-expired', detail: 'The token expired.' } });
+    script.sockets.at(-1).break();
+    await pass(1_000);
+    assert.deepEqual(reason, { code: 'token-expired', message: 'The token expired.' });
+    assert.equal(session.state, 'ended');
+  });
+
+  it('keeps trying while the host is full', async () => {
+    const session = await publishing();
+    Object.assign(script, { gone: true, refusal: { status: 503, code: 'full', detail: 'The host is full.' } });
+    script.sockets.at(-1).break();
+    await pass(3_000);
+    assert.equal(session.state, 'reconnecting');
+    script.refusal = null;
+    await pass(2_200);
+    assert.equal(session.state, 'connected');
+  });
+
+  it('throws the reason when the first join is refused', async () => {
+    script.refusal = { status: 403, code: 'not-invited', detail: 'Only invited people enter.' };
+    await assert.rejects(joined(), { name: 'SessionError', status: 403, code: 'not-invited', message: 'Only invited people enter.' });
+  });
+
+  it('fails a publication that the host refuses, and frees its section', async () => {
+    const session = await joined();
+    const answer = script.answer;
+    script.answer = (socket, message) => message.type !== 'offer'
+      ? answer.call(script, socket, message)
+      : socket.deliver({ type: 'ok', id: message.id, sdp: 'answer', refused: message.tracks.map(({ mid }) => ({ mid, code: 'not-granted', message: 'You may not send.' })) });
+    const published = session.publish(track('audio'));
+    published.catch(() => {});
+    await pass(50);
+    await assert.rejects(published, { code: 'not-granted' });
+    assert.equal(session.publications.size, 0);
+    assert.equal(session.peerConnection.transceivers[0].direction, 'inactive');
+  });
+
+  it('leaves for good', async () => {
+    const session = await publishing();
+    session.leave();
+    await pass(3_000);
+    assert.equal(session.state, 'ended');
+    assert.equal(script.types.at(-1), 'leave');
+    assert.equal(script.sockets.length, 1);
+    await assert.rejects(session.publish(track('audio')), { code: 'ended' });
+  });
+});
