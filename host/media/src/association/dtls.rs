@@ -71,8 +71,7 @@ pub(super) trait Handshake: Send + fmt::Debug {
 pub struct Identity {
     certificate: dimpl::DtlsCertificate,
     fingerprint: Fingerprint,
-    /// Offers of any profile, GCM preferred: DTLS 1.2.
-    any_profile: Arc<dimpl::Config>,
+    config: Arc<dimpl::Config>,
 }
 
 impl fmt::Debug for Identity {
@@ -92,10 +91,15 @@ impl Identity {
     /// # Errors
     /// The system's source of randomness failed.
     pub fn generate() -> Result<Self, IdentityError> {
+        Self::generate_with(RECORD_BYTES)
+    }
+
+    /// One whose records fit into `record_bytes`.
+    pub(super) fn generate_with(record_bytes: usize) -> Result<Self, IdentityError> {
         let certificate =
             dimpl::certificate::generate_self_signed_certificate().map_err(|_| IdentityError)?;
         let config = dimpl::Config::builder()
-            .mtu(RECORD_BYTES)
+            .mtu(record_bytes)
             .max_queue_rx(WAITING_DATAGRAMS)
             .require_client_certificate(true)
             // The tuple passed a connectivity check: no cookie has to prove it again.
@@ -106,7 +110,7 @@ impl Identity {
             .build()
             .map_err(|_| IdentityError)?;
         let fingerprint = fingerprint_of(&certificate.certificate);
-        Ok(Self { certificate, fingerprint, any_profile: Arc::new(config) })
+        Ok(Self { certificate, fingerprint, config: Arc::new(config) })
     }
 
     /// SHA-256 over the certificate; what SDP announces.
@@ -118,8 +122,8 @@ impl Identity {
     /// A handshake in `role` under this certificate.
     ///
     /// dimpl's DTLS 1.2 prefers AES-256-GCM, AES-128-GCM, AES-CM, in this order and always. Its DTLS 1.3 takes
-    /// the client's first. So where no GCM is allowed 1.3 is spoken: browsers offer AES-CM first. Either way the
-    /// association refuses a profile that is not allowed.
+    /// the client's first. So where no GCM is allowed 1.3 is preferred: browsers speak it and offer AES-CM first.
+    /// Either way the association refuses a profile that is not allowed.
     pub(super) fn handshake(
         &self,
         role: DtlsRole,
@@ -127,7 +131,7 @@ impl Identity {
         now: Instant,
     ) -> Box<dyn Handshake> {
         let takes_gcm = profiles.iter().any(|profile| *profile != SrtpProfile::Aes128CmSha1_80);
-        let config = Arc::clone(&self.any_profile);
+        let config = Arc::clone(&self.config);
         let certificate = self.certificate.clone();
         let mut connection = if takes_gcm {
             dimpl::Dtls::new_12(config, certificate, now)

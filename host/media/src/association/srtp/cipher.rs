@@ -320,3 +320,112 @@ fn xor(bytes: &mut [u8], with: &[u8]) {
         *byte ^= with;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::hex;
+    use super::{Cipher, CounterMode, Gcm, OpenError};
+    use tidegate_types::transport::SrtpProfile;
+
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    /// "Quid pro quo", RFC 7714's session salt.
+    const SALT: &str = "517569642070726f2071756f 0000";
+    const RTP: &str = "8040f17b8041f8d35501a0b2
+        47616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573";
+    const RTCP: &str = "81c8000d4d617273 4e5450314e545032525450200000042a0000e9304c756e61
+        deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
+    const RTCP_INDEX: u32 = 0x5d4;
+
+    fn gcm(profile: SrtpProfile) -> Cipher {
+        let length = if profile == SrtpProfile::AeadAes256Gcm { 32 } else { 16 };
+        let salt = hex(SALT).try_into().unwrap();
+        Cipher::Gcm(Gcm::new(profile, &hex(KEY)[..length], salt).unwrap())
+    }
+
+    fn with_room(plain: &str) -> (Vec<u8>, usize) {
+        let mut packet = hex(plain);
+        let length = packet.len();
+        packet.resize(length + 20, 0);
+        (packet, length)
+    }
+
+    #[test]
+    fn gcm_rtp_matches_rfc_7714_section_16() {
+        let cases = [
+            (
+                SrtpProfile::AeadAes128Gcm,
+                "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd5
+                 0d294e6f42a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce",
+            ),
+            (
+                SrtpProfile::AeadAes256Gcm,
+                "8040f17b8041f8d35501a0b232b1de78a822fe12ef9f78fa332e33aab1801238
+                 9a58e2f3b50b2a0276ffae0f1ba63799b87b7aa3db36dfffd6b0f9bb7878d7a76c13",
+            ),
+        ];
+        for (profile, expected) in cases {
+            let cipher = gcm(profile);
+            let (mut packet, length) = with_room(RTP);
+            let sealed = cipher.seal_rtp(0x5501_a0b2, 0xf17b, &mut packet, 12, length).unwrap();
+            assert_eq!(packet[..sealed], hex(expected), "{profile:?}");
+            let opened = cipher.open_rtp(0x5501_a0b2, 0xf17b, &mut packet[..sealed], 12).unwrap();
+            assert_eq!(packet[..opened], hex(RTP), "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn gcm_rtcp_matches_rfc_7714_section_17() {
+        let cases = [
+            (
+                SrtpProfile::AeadAes128Gcm,
+                "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32d
+                 c676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf872
+                 45d9eade800005d4",
+            ),
+            (
+                SrtpProfile::AeadAes256Gcm,
+                "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50
+                 a2eaa5c1110555be8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6c
+                 b26ac3be800005d4",
+            ),
+        ];
+        for (profile, expected) in cases {
+            let cipher = gcm(profile);
+            let (mut packet, length) = with_room(RTCP);
+            let sealed = cipher.seal_rtcp(0x4d61_7273, RTCP_INDEX, &mut packet, length).unwrap();
+            assert_eq!(packet[..sealed], hex(expected), "{profile:?}");
+            assert_eq!(cipher.rtcp_index(&packet[..sealed]), Ok(RTCP_INDEX));
+            let opened = cipher.open_rtcp(0x4d61_7273, RTCP_INDEX, &mut packet[..sealed]).unwrap();
+            assert_eq!(packet[..opened], hex(RTCP), "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn rtcp_that_is_signed_but_not_encrypted_is_refused() {
+        // RFC 7714, section 17.3: a right tag, and the E bit clear.
+        let mut packet = hex(RTCP);
+        packet.extend(hex("841dd9683dd78ec92ae58790125f62b3 000005d4"));
+        let cipher = gcm(SrtpProfile::AeadAes128Gcm);
+        assert_eq!(cipher.open_rtcp(0x4d61_7273, RTCP_INDEX, &mut packet), Err(OpenError::Forged));
+
+        let mode = CounterMode::new(&[1; 16], &[2; 20], [3; 14]).unwrap();
+        let mut packet = hex(RTCP);
+        packet.extend(RTCP_INDEX.to_be_bytes());
+        let mut mac = mode.mac.clone();
+        super::Mac::update(&mut mac, &packet);
+        packet.extend(&super::Mac::finalize(mac).into_bytes()[..10]);
+        let cipher = Cipher::CounterMode(Box::new(mode));
+        assert_eq!(cipher.open_rtcp(0x4d61_7273, RTCP_INDEX, &mut packet), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn the_key_stream_matches_rfc_3711_appendix_b_2() {
+        let key = hex("2B7E151628AED2A6ABF7158809CF4F3C");
+        let salt = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
+        let mut stream = [0; 48];
+        CounterMode::new(&key, &[0; 20], salt).unwrap().crypt(0, 0, &mut stream);
+        let expected = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB
+            41E95B3BB0A2E8DD477901E4FCA894C0";
+        assert_eq!(stream[..], hex(expected));
+    }
+}

@@ -271,4 +271,4 @@ impl Streams {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,8 +1,271 @@
-//! SRTP against the RFCs' own vectors, against tampering, replay and rollover, and the rule that nothing is sealed
+//! SRTP against tampering, replay and rollover, against another implementation, and the rule that nothing is sealed
 //! twice.
+
+use super::{Keys, MasterKey, OPEN_STREAMS, Rejected, SealStream, Session};
+use std::collections::BTreeSet;
+use tidegate_types::transport::SrtpProfile;
+
+pub(in crate::association) const PROFILES: [SrtpProfile; 3] =
+    [SrtpProfile::AeadAes256Gcm, SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80];
 
 /// Bytes of hexadecimal digits; white space is skipped.
 pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// Exported keying material that is not secret.
+pub(in crate::association) fn material(profile: SrtpProfile) -> Vec<u8> {
+    let length: u8 = match profile {
+        SrtpProfile::AeadAes256Gcm => 88,
+        SrtpProfile::AeadAes128Gcm => 56,
+        SrtpProfile::Aes128CmSha1_80 => 60,
+    };
+    (0..length).map(|index| index.wrapping_mul(7)).collect()
+}
+
+fn pair(profile: SrtpProfile) -> (Session, Session) {
+    let session =
+        |is_client| Session::new(&Keys::split(profile, &material(profile), is_client).unwrap()).unwrap();
+    (session(true), session(false))
+}
+
+/// An RTP packet with an extension and 20 bytes of payload, and room for the tag.
+pub(in crate::association) fn rtp(ssrc: u32, sequence: u16) -> (Vec<u8>, usize) {
+    let mut packet = vec![0x90, 96];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 1]);
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0xbe, 0xde, 0, 1, 0x10, 5, 0, 0]);
+    packet.extend(sequence.to_be_bytes().repeat(10));
+    let length = packet.len();
+    packet.resize(length + 20, 0);
+    (packet, length)
+}
+
+/// A receiver report without blocks and an SDES-like tail, and room for the tag.
+pub(in crate::association) fn rtcp(ssrc: u32) -> (Vec<u8>, usize) {
+    let mut packet = vec![0x80, 201, 0, 1];
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
+    let length = packet.len();
+    packet.resize(length + 20, 0);
+    (packet, length)
+}
+
+fn seal(session: &mut Session, stream: &mut SealStream, index: u64) -> Option<Vec<u8>> {
+    let (mut packet, length) = rtp(stream.ssrc(), index as u16);
+    let sealed = session.seal_rtp(stream, index, &mut packet, length)?;
+    packet.truncate(sealed);
+    Some(packet)
+}
+
+fn open(session: &mut Session, sealed: &[u8]) -> Result<Vec<u8>, Rejected> {
+    let mut packet = sealed.to_vec();
+    let length = session.open_rtp(&mut packet)?;
+    packet.truncate(length);
+    Ok(packet)
+}
+
+fn plain(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let (mut packet, length) = rtp(ssrc, sequence);
+    packet.truncate(length);
+    packet
+}
+
+#[test]
+fn media_and_reports_arrive_under_every_profile_once() {
+    for profile in PROFILES {
+        let (mut near, mut far) = pair(profile);
+        let mut stream = SealStream::new(7);
+        let sealed = seal(&mut near, &mut stream, 500).unwrap();
+        assert_ne!(sealed[20..40], plain(7, 500)[20..]);
+        assert_eq!(open(&mut far, &sealed), Ok(plain(7, 500)), "{profile:?}");
+        assert_eq!(open(&mut far, &sealed), Err(Rejected::Replayed), "{profile:?}");
+
+        let (mut report, length) = rtcp(9);
+        let sealed = far.seal_rtcp(&mut report, length).unwrap();
+        let mut again = report[..sealed].to_vec();
+        assert_eq!(near.open_rtcp(&mut report[..sealed]), Ok(length), "{profile:?}");
+        assert_eq!(report[..length], rtcp(9).0[..length]);
+        assert_eq!(near.open_rtcp(&mut again), Err(Rejected::Replayed), "{profile:?}");
+    }
+}
+
+#[test]
+fn no_flipped_bit_opens_and_none_disturbs_what_follows() {
+    for profile in PROFILES {
+        let (mut near, mut far) = pair(profile);
+        let media = seal(&mut near, &mut SealStream::new(7), 65_000).unwrap();
+        let (mut report, length) = rtcp(9);
+        let sealed = near.seal_rtcp(&mut report, length).unwrap();
+        report.truncate(sealed);
+        for bit in 0..media.len() * 8 {
+            let mut packet = media.clone();
+            packet[bit / 8] ^= 1 << (bit % 8);
+            assert!(far.open_rtp(&mut packet).is_err(), "{profile:?} RTP bit {bit}");
+        }
+        for bit in 0..report.len() * 8 {
+            let mut packet = report.clone();
+            packet[bit / 8] ^= 1 << (bit % 8);
+            assert!(far.open_rtcp(&mut packet).is_err(), "{profile:?} RTCP bit {bit}");
+        }
+        assert!(far.opened_rtp.ssrcs.is_empty() && far.opened_rtcp.ssrcs.is_empty(), "a forgery was kept");
+        assert!(open(&mut far, &media).is_ok());
+        assert!(far.open_rtcp(&mut report).is_ok());
+    }
+}
+
+#[test]
+fn no_cut_packet_opens() {
+    for profile in PROFILES {
+        let (mut near, mut far) = pair(profile);
+        let media = seal(&mut near, &mut SealStream::new(7), 1).unwrap();
+        let (mut report, length) = rtcp(9);
+        let sealed = near.seal_rtcp(&mut report, length).unwrap();
+        for cut in 0..media.len() {
+            assert!(far.open_rtp(&mut media[..cut].to_vec()).is_err(), "{profile:?} RTP cut at {cut}");
+        }
+        for cut in 0..sealed {
+            assert!(far.open_rtcp(&mut report[..cut].to_vec()).is_err(), "{profile:?} RTCP cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_survives_its_rollovers_with_reordering() {
+    for profile in PROFILES {
+        let (mut near, mut far) = pair(profile);
+        let mut stream = SealStream::new(7);
+        let mut sealed: Vec<(u64, Vec<u8>)> = Vec::new();
+        for index in (65_500..65_580).chain((0x1_ff00..0x1_ff10).step_by(1)).chain(0x1_fff0..0x2_0010) {
+            if index == 0x1_ff00 {
+                // Bring the receiver along: it cannot follow more than half a rollover at once.
+                for step in (66_000..0x1_ff00).step_by(20_000) {
+                    sealed.push((step, seal(&mut near, &mut stream, step).unwrap()));
+                }
+            }
+            sealed.push((index, seal(&mut near, &mut stream, index).unwrap()));
+        }
+        // Each three arrive backwards, also across both rollovers.
+        for group in sealed.chunks(3) {
+            for (index, packet) in group.iter().rev() {
+                let expected = if *index < 65_500 { continue } else { plain(7, *index as u16) };
+                let behind = group.iter().map(|(index, _)| *index).max().unwrap() - index;
+                if behind < 100 {
+                    assert_eq!(open(&mut far, packet), Ok(expected), "{profile:?} {index:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn late_packets_of_the_sender_are_sealed_once_each() {
+    let (mut near, mut far) = pair(SrtpProfile::AeadAes128Gcm);
+    let mut stream = SealStream::new(7);
+    for index in [100, 103, 101, 104, 102] {
+        let sealed = seal(&mut near, &mut stream, index).unwrap();
+        assert!(open(&mut far, &sealed).is_ok());
+    }
+    for index in 100..105 {
+        assert_eq!(seal(&mut near, &mut stream, index), None, "{index}");
+    }
+}
+
+#[test]
+fn strangers_are_kept_only_when_authentic_and_up_to_the_bound() {
+    let (mut near, mut far) = pair(SrtpProfile::AeadAes128Gcm);
+    for ssrc in 0..OPEN_STREAMS as u32 {
+        let sealed = seal(&mut near, &mut SealStream::new(ssrc), 1).unwrap();
+        assert!(open(&mut far, &sealed).is_ok());
+    }
+    let sealed = seal(&mut near, &mut SealStream::new(1 << 20), 1).unwrap();
+    assert_eq!(open(&mut far, &sealed), Err(Rejected::TooManyStreams));
+    assert_eq!(far.opened_rtp.ssrcs.len(), OPEN_STREAMS);
+}
+
+#[test]
+fn a_packet_that_is_not_its_streams_is_not_sealed() {
+    let (mut near, _) = pair(SrtpProfile::AeadAes128Gcm);
+    let (mut packet, length) = rtp(8, 5);
+    assert_eq!(near.seal_rtp(&mut SealStream::new(7), 5, &mut packet, length), None, "another SSRC");
+    assert_eq!(near.seal_rtp(&mut SealStream::new(8), 6, &mut packet, length), None, "another sequence");
+    assert_eq!(near.seal_rtp(&mut SealStream::new(8), 0x1_0005, &mut packet, length), None, "begins late");
+    assert_eq!(near.seal_rtp(&mut SealStream::new(8), 5, &mut packet, length + 21), None, "no room");
+    assert_eq!(near.seal_rtp(&mut SealStream::new(8), 5, &mut packet[..length], length), None, "no tag room");
+}
+
+/// A seeded walk of a small generator; enough to choose steps.
+struct Steps(u64);
+
+impl Steps {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Switch, pause, move, retransmission and plain mistakes: whatever the owner does, no (SSRC, index) of a session
+/// is sealed twice, and no RTCP index.
+#[test]
+fn nothing_is_sealed_twice() {
+    for seed in 0..40 {
+        let mut steps = Steps(seed);
+        let (mut sessions, mut sealed) = (
+            [pair(SrtpProfile::AeadAes128Gcm).0, pair(SrtpProfile::AeadAes256Gcm).0],
+            BTreeSet::<(usize, u32, u64)>::new(),
+        );
+        let mut reports = BTreeSet::<(usize, Vec<u8>)>::new();
+        let mut streams: Vec<SealStream> = (0..4).map(|_| SealStream::new(1)).collect();
+        streams.extend((0..4).map(SealStream::new));
+        let mut index = 65_000;
+        for _ in 0..3_000 {
+            let session = steps.below(2) as usize;
+            let at = steps.below(streams.len() as u64) as usize;
+            match steps.below(20) {
+                // Time passes; a pause or a switch jumps.
+                0 => index += steps.below(400),
+                // A consumer was closed, and another opened under its SSRC.
+                1 => streams[at] = SealStream::new(streams[at].ssrc()),
+                2 => {
+                    let (mut packet, length) = rtcp(steps.below(3) as u32);
+                    let end = sessions[session].seal_rtcp(&mut packet, length).unwrap();
+                    assert!(reports.insert((session, packet[end - 4..end].to_vec())), "seed {seed}");
+                }
+                // The next, or an old one again.
+                _ => {
+                    let chosen = (index + steps.below(4)).saturating_sub(steps.below(3) * steps.below(100));
+                    let ssrc = streams[at].ssrc();
+                    if seal(&mut sessions[session], &mut streams[at], chosen).is_some() {
+                        assert!(
+                            sealed.insert((session, ssrc, chosen)),
+                            "seed {seed}: {ssrc} {chosen:#x} again"
+                        );
+                    }
+                    index += steps.below(3);
+                }
+            }
+        }
+        assert!(sealed.len() > 200, "seed {seed} sealed {} packets only", sealed.len());
+    }
+}
+
+#[test]
+fn the_last_report_index_is_not_passed() {
+    let (mut near, _) = pair(SrtpProfile::AeadAes128Gcm);
+    near.next_rtcp_index = (1 << 31) - 1;
+    let (mut packet, length) = rtcp(1);
+    assert!(near.seal_rtcp(&mut packet, length).is_some());
+    assert_eq!(near.seal_rtcp(&mut packet, length), None);
+}
+
+#[test]
+fn keying_material_of_a_wrong_length_is_refused() {
+    for profile in PROFILES {
+        let good = material(profile);
+        assert!(Keys::split(profile, &good[1..], true).is_err());
+        assert!(Keys::split(profile, &[], true).is_err());
+    }
+    assert!(MasterKey::new(&[0; 33], &[]).is_err());
 }
