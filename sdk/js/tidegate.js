@@ -566,10 +566,9 @@ export class Session extends EventTarget {
   }
 
   async #negotiations() {
-    await null; // what is published in the same turn shares an offer
     try {
       while (this.#offerWanted && this.#state !== 'ended') {
-        await this.#channelOpen.promise;
+        await this.#channelOpen.promise; // so that what is published in the same turn shares an offer
         this.#offerWanted = false;
         const pc = this.#pc;
         if (pc) await this.#offer(pc).catch((error) => this.#onOfferError(pc, error));

@@ -1,0 +1,81 @@
+/** Simulcast by tile size: a small tile gets the low layer only; enlarged, the high one without a gap. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { enter, LARGE, openBrowser } from './browser.mjs';
+import { spread, startHost } from './host.mjs';
+import { received, sent } from './media.mjs';
+import { until } from './until.mjs';
+
+const LOW_KBPS = 250;
+const SWITCH_MS = 2_000;
+const GAP_MS = 300;
+
+for (const [shards, where] of [[1, 'on one shard'], [2, 'over a relay']]) {
+  test(`tile size chooses the layer ${where}`, { timeout: 150_000 }, async (t) => {
+    const host = await startHost(t, { shards, flags: shards > 1 ? spread : [] });
+    const [stage, seats] = await Promise.all([openBrowser(t), openBrowser(t, { viewport: { width: 360, height: 640 } })]);
+    const publisher = await enter(stage, host.url, { room: 'tide', name: 'Ada', camera: LARGE, audio: '0' });
+    const watcher = await enter(seats, host.url, { room: 'tide', name: 'Grace', video: '0', audio: '0' });
+    await until('all three layers are sent', 40_000, async () =>
+      (await sent(publisher)).filter(({ frames }) => frames > 15).length === 3);
+
+    await t.test('a small tile gets the low layer, and the high ones stop', async () => {
+      await until('the low layer comes', 10_000, async () => (await video(watcher)).encoding === 0);
+      await until('nothing but the low layer comes', 15_000, async () => (await rateKbps(watcher)) < LOW_KBPS);
+      const { width, frames } = await video(watcher);
+      assert.ok(frames > 0 && width <= 320, `${width} wide`);
+    });
+
+    await t.test('enlarged, the high layer comes at once and without a gap', async () => {
+      await watchFrames(watcher);
+      await until('frames are watched', 5_000, () => watcher.evaluate(() => window.frames_.length > 10));
+      await watcher.evaluate(() => (window.enlargedAt = performance.now()));
+      await watcher.setViewportSize({ width: 1280, height: 800 });
+      await watcher.click('.tile:not(.self) .enlarge');
+      await until('the high layer is presented', 15_000, () => watcher.evaluate(() => window.frames_.some((one) => one.width > 640)));
+      await pause(1_000);
+      const { after, gap } = await watcher.evaluate(() => {
+        const high = window.frames_.find((one) => one.width > 640).at - window.enlargedAt;
+        const gaps = window.frames_.slice(1).map((one, n) => one.at - window.frames_[n].at);
+        return { after: Math.round(high), gap: Math.round(Math.max(...gaps)) };
+      });
+      t.diagnostic(`high layer after ${after} ms, largest gap ${gap} ms`);
+      assert.ok(after <= SWITCH_MS, `the high layer took ${after} ms`);
+      assert.ok(gap <= GAP_MS, `a gap of ${gap} ms`);
+      assert.equal((await video(watcher)).encoding, 2);
+    });
+
+    await t.test('made small again, the high layer stops', async () => {
+      await watcher.click('.tile:not(.self) .enlarge');
+      await watcher.setViewportSize({ width: 360, height: 640 });
+      await until('the low layer is back', 15_000, async () =>
+        (await video(watcher)).encoding === 0 && (await rateKbps(watcher)) < LOW_KBPS);
+    });
+  });
+}
+
+async function video(page) {
+  return (await received(page)).find(({ kind }) => kind === 'video') ?? {};
+}
+
+async function rateKbps(page) {
+  const before = await video(page);
+  await pause(1_000);
+  const after = await video(page);
+  return ((after.bytes - before.bytes) * 8) / (after.at - before.at);
+}
+
+/** Notes every presented frame: when and how wide. */
+function watchFrames(page) {
+  return page.evaluate(() => {
+    const element = document.querySelector('.tile:not(.self) video');
+    window.frames_ = [];
+    const note = (now, { presentationTime, width }) => {
+      window.frames_.push({ at: presentationTime, width });
+      element.requestVideoFrameCallback(note);
+    };
+    element.requestVideoFrameCallback(note);
+  });
+}
