@@ -72,6 +72,7 @@ struct Call {
     client_fingerprint: Fingerprint,
     client_session: Option<Session>,
     client_saw_close: bool,
+    client_gave_up: bool,
     tuple: Tuple,
     now: Now,
     out: Datagrams,
@@ -117,6 +118,7 @@ impl Call {
             client_fingerprint: client_identity.fingerprint(),
             client_session: None,
             client_saw_close: false,
+            client_gave_up: false,
             tuple: tuple(5_000),
             now,
             out: Datagrams::default(),
@@ -192,7 +194,7 @@ impl Call {
                 Ok(Step::Keys(keys)) => self.client_session = Some(Session::new(&keys).unwrap()),
                 Ok(Step::PeerClosed) => self.client_saw_close = true,
                 Ok(Step::Wait(due)) => {
-                    self.client_due = due;
+                    self.client_due = due.filter(|_| !self.client_gave_up);
                     return records;
                 }
                 Ok(_) => {}
@@ -211,9 +213,7 @@ impl Call {
             self.drain_events();
         }
         if self.client_due.is_some_and(|due| due <= at) {
-            // A client that has given up waits for nothing.
-            self.client_due = None;
-            let _ = self.client.timeout(at);
+            self.client_gave_up |= self.client.timeout(at).is_err();
         }
         self.exchange();
         at < until

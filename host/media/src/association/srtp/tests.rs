@@ -137,24 +137,24 @@ fn a_stream_survives_its_rollovers_with_reordering() {
     for profile in PROFILES {
         let (mut near, mut far) = pair(profile);
         let mut stream = SealStream::new(7);
-        let mut sealed: Vec<(u64, Vec<u8>)> = Vec::new();
-        for index in (65_500..65_580).chain((0x1_ff00..0x1_ff10).step_by(1)).chain(0x1_fff0..0x2_0010) {
-            if index == 0x1_ff00 {
-                // Bring the receiver along: it cannot follow more than half a rollover at once.
-                for step in (66_000..0x1_ff00).step_by(20_000) {
-                    sealed.push((step, seal(&mut near, &mut stream, step).unwrap()));
+        // Around each rollover every three arrive backwards; on the way there the receiver is brought along: it
+        // cannot follow more than half a rollover at once.
+        for (from, to) in [(0xffe0, 0x1_0020), (0x1_ffe1, 0x2_0021), (0x2_ffe2, 0x3_0022)] {
+            let indices: Vec<u64> = (from..to).collect();
+            for group in indices.chunks(3) {
+                let sealed: Vec<_> = group
+                    .iter()
+                    .map(|index| (*index, seal(&mut near, &mut stream, *index).unwrap()))
+                    .collect();
+                for (index, packet) in sealed.iter().rev() {
+                    let expected = plain(7, *index as u16);
+                    assert_eq!(open(&mut far, packet), Ok(expected), "{profile:?} {index:#x}");
+                    assert_eq!(open(&mut far, packet), Err(Rejected::Replayed), "{profile:?} {index:#x}");
                 }
             }
-            sealed.push((index, seal(&mut near, &mut stream, index).unwrap()));
-        }
-        // Each three arrive backwards, also across both rollovers.
-        for group in sealed.chunks(3) {
-            for (index, packet) in group.iter().rev() {
-                let expected = if *index < 65_500 { continue } else { plain(7, *index as u16) };
-                let behind = group.iter().map(|(index, _)| *index).max().unwrap() - index;
-                if behind < 100 {
-                    assert_eq!(open(&mut far, packet), Ok(expected), "{profile:?} {index:#x}");
-                }
+            for step in [to + 0x7000, to + 0xe000] {
+                let packet = seal(&mut near, &mut stream, step).unwrap();
+                assert!(open(&mut far, &packet).is_ok(), "{profile:?} {step:#x}");
             }
         }
     }
@@ -212,42 +212,41 @@ impl Steps {
 fn nothing_is_sealed_twice() {
     for seed in 0..40 {
         let mut steps = Steps(seed);
-        let (mut sessions, mut sealed) = (
-            [pair(SrtpProfile::AeadAes128Gcm).0, pair(SrtpProfile::AeadAes256Gcm).0],
-            BTreeSet::<(usize, u32, u64)>::new(),
-        );
+        let mut sessions = [pair(SrtpProfile::AeadAes128Gcm).0, pair(SrtpProfile::AeadAes256Gcm).0];
+        let mut sealed = BTreeSet::<(usize, u32, u64)>::new();
         let mut reports = BTreeSet::<(usize, Vec<u8>)>::new();
-        let mut streams: Vec<SealStream> = (0..4).map(|_| SealStream::new(1)).collect();
-        streams.extend((0..4).map(SealStream::new));
-        let mut index = 65_000;
-        for _ in 0..3_000 {
+        // Two of each SSRC: one of them is a mistake.
+        let mut streams: Vec<(SealStream, u64)> =
+            (0..12).map(|number| (SealStream::new(number / 2), 65_300)).collect();
+        for step in 0..4_000 {
             let session = steps.below(2) as usize;
-            let at = steps.below(streams.len() as u64) as usize;
-            match steps.below(20) {
-                // Time passes; a pause or a switch jumps.
-                0 => index += steps.below(400),
-                // A consumer was closed, and another opened under its SSRC.
-                1 => streams[at] = SealStream::new(streams[at].ssrc()),
-                2 => {
+            let at = steps.below(12) as usize;
+            let (stream, next) = &mut streams[at];
+            match steps.below(50) {
+                // A pause, or a switch to another source.
+                0 => *next += steps.below(400),
+                // A consumer was closed; another opened under a new SSRC, or by mistake under the same.
+                1 => *stream = SealStream::new(stream.ssrc() + 100 * steps.below(2) as u32),
+                2 => *next = 65_300,
+                3 => {
                     let (mut packet, length) = rtcp(steps.below(3) as u32);
                     let end = sessions[session].seal_rtcp(&mut packet, length).unwrap();
                     assert!(reports.insert((session, packet[end - 4..end].to_vec())), "seed {seed}");
                 }
-                // The next, or an old one again.
-                _ => {
-                    let chosen = (index + steps.below(4)).saturating_sub(steps.below(3) * steps.below(100));
-                    let ssrc = streams[at].ssrc();
-                    if seal(&mut sessions[session], &mut streams[at], chosen).is_some() {
-                        assert!(
-                            sealed.insert((session, ssrc, chosen)),
-                            "seed {seed}: {ssrc} {chosen:#x} again"
-                        );
+                // The next, or one from before: late, or sent again.
+                choice => {
+                    let index = if choice < 15 { *next - steps.below(300) } else { *next };
+                    *next += 1;
+                    // A stream stays with its session, but for mistakes.
+                    let session = if choice < 48 { at % 2 } else { session };
+                    if seal(&mut sessions[session], stream, index).is_some() {
+                        let is_new = sealed.insert((session, stream.ssrc(), index));
+                        assert!(is_new, "seed {seed}, step {step}: {} {index:#x} again", stream.ssrc());
                     }
-                    index += steps.below(3);
                 }
             }
         }
-        assert!(sealed.len() > 200, "seed {seed} sealed {} packets only", sealed.len());
+        assert!(sealed.len() > 800, "seed {seed} sealed {} packets only", sealed.len());
     }
 }
 
