@@ -1,0 +1,190 @@
+//! A shard's sockets: one batch of datagrams in, one batch of messages out, readiness. Knows nothing of what is
+//! sent to whom, or why.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use portable as system;
+
+use crate::counters::{Counters, Dropped};
+use crate::group::{Batch, Message, answerable};
+use crate::send::{Blame, Outlet};
+use mio::event::Event;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use std::io;
+use std::net::{SocketAddr, UdpSocket as BoundSocket};
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_media::io::{Incoming, Tuple};
+use tidegate_types::packet::BUFFER_BYTES;
+use tidegate_types::{Buffer, Pool};
+
+pub(crate) use system::{cpu_time, open, pin_to_core};
+
+/// How one socket is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Several sockets share the address.
+    pub(crate) shared: bool,
+    /// Wanted size of the receive queue.
+    pub(crate) receive_queue_bytes: usize,
+    /// Wanted size of the send queue.
+    pub(crate) send_queue_bytes: usize,
+}
+
+/// All sockets of one shard; a tuple's socket index is a position here.
+pub(crate) struct Sockets {
+    sockets: Vec<Watched>,
+    receive: system::ReceiveSpace,
+    send: system::SendSpace,
+}
+
+struct Watched {
+    udp: UdpSocket,
+    /// May hold datagrams: readiness is told once per arrival, so this stays set until a read finds nothing.
+    readable: bool,
+    /// Writability is watched only while a backlog waits: else every sent packet would wake the shard.
+    watched_writable: bool,
+    /// Became writable while watched.
+    writable: bool,
+}
+
+impl Sockets {
+    /// Takes bound, non-blocking sockets and has `registry` watch them for datagrams; tokens are positions.
+    pub(crate) fn new(bound: Vec<BoundSocket>, registry: &Registry) -> io::Result<Self> {
+        let mut sockets = Vec::with_capacity(bound.len());
+        for (position, socket) in bound.into_iter().enumerate() {
+            let mut udp = UdpSocket::from_std(socket);
+            registry.register(&mut udp, Token(position), Interest::READABLE)?;
+            sockets.push(Watched { udp, readable: true, watched_writable: false, writable: false });
+        }
+        Ok(Self { sockets, receive: system::ReceiveSpace::new(), send: system::SendSpace::new() })
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The poll said something about a token; other tokens than ours are ignored.
+    pub(crate) fn note(&mut self, event: &Event) {
+        let Some(socket) = self.sockets.get_mut(event.token().0) else { return };
+        socket.readable |= event.is_readable() || event.is_error();
+        socket.writable |= event.is_writable();
+    }
+
+    /// Whether a read may find something.
+    pub(crate) fn is_readable(&self, index: usize) -> bool {
+        self.sockets[index].readable
+    }
+
+    /// Whether any read may find something.
+    pub(crate) fn any_readable(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.readable)
+    }
+
+    /// Whether a watched socket became writable since the last call.
+    pub(crate) fn take_writable(&mut self, index: usize) -> bool {
+        std::mem::take(&mut self.sockets[index].writable)
+    }
+
+    /// Watches a socket for writability, or no longer.
+    pub(crate) fn watch_writable(&mut self, index: usize, watch: bool, registry: &Registry) -> io::Result<()> {
+        let socket = &mut self.sockets[index];
+        if socket.watched_writable != watch {
+            let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            registry.reregister(&mut socket.udp, Token(index), interest)?;
+            socket.watched_writable = watch;
+        }
+        Ok(())
+    }
+
+    /// Reads one batch into buffers of `pool` and appends it to `into`.
+    pub(crate) fn receive(&mut self, index: usize, pool: &mut Pool, into: &mut Vec<Incoming>, counters: &Counters) {
+        counters.receive_calls.add(1);
+        let socket = &mut self.sockets[index];
+        let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
+        match self.receive.receive(&socket.udp, &mut arrivals) {
+            Ok(0) => socket.readable = false,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // An error that an earlier datagram caused; reading it has cleared it.
+            Err(error) => tracing::trace!(%error, "receive error"),
+        }
+    }
+}
+
+impl Outlet for Sockets {
+    fn send<B: Batch>(&mut self, batch: &B, order: &[u32], messages: &[Message]) -> io::Result<usize> {
+        let Some(first) = messages.first() else { return Ok(0) };
+        let socket = &self.sockets[usize::from(first.tuple.socket)];
+        self.send.send(&socket.udp, batch, order, messages)
+    }
+
+    fn may_segment(&self) -> bool {
+        system::MAY_SEGMENT
+    }
+
+    fn blames_segments(&self, error: &io::Error) -> Blame {
+        system::blames_segments(error)
+    }
+}
+
+/// Takes what a system's reader found.
+struct Arrivals<'a> {
+    socket: usize,
+    /// One look at the clock for all that one call brought.
+    at: Option<Instant>,
+    pool: &'a mut Pool,
+    into: &'a mut Vec<Incoming>,
+    counters: &'a Counters,
+}
+
+impl Arrivals<'_> {
+    /// One datagram in its buffer.
+    #[expect(clippy::cast_possible_truncation)]
+    fn take(&mut self, remote: Option<SocketAddr>, buffer: Arc<Buffer>) {
+        self.counters.received_datagrams.add(1);
+        self.counters.received_bytes.add(buffer.bytes().len() as u64);
+        let Some(remote) = remote.filter(|remote| answerable(remote) && !buffer.bytes().is_empty()) else {
+            self.counters.drop_one(Dropped::Unanswerable);
+            self.pool.put(buffer);
+            return;
+        };
+        let at = *self.at.get_or_insert_with(Instant::now);
+        self.into.push(Incoming { tuple: Tuple { socket: self.socket as u16, remote }, at, buffer });
+    }
+
+    /// One that does not fit a buffer.
+    fn drop_oversize(&mut self) {
+        self.counters.received_datagrams.add(1);
+        self.counters.drop_one(Dropped::Oversize);
+    }
+
+    /// A copy of one datagram that arrived merged with others.
+    fn take_copy(&mut self, remote: Option<SocketAddr>, parts: [&[u8]; 2]) {
+        let [head, tail] = parts;
+        let length = head.len() + tail.len();
+        if length > BUFFER_BYTES {
+            self.drop_oversize();
+            return;
+        }
+        let mut buffer = self.pool.take();
+        if let Some(space) = Arc::get_mut(&mut buffer) {
+            space.space()[..head.len()].copy_from_slice(head);
+            space.space()[head.len()..length].copy_from_slice(tail);
+            space.set_length(length);
+        }
+        self.take(remote, buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests;

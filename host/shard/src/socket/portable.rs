@@ -1,0 +1,97 @@
+//! Every other system: one datagram a call, through the standard library. Correct, and not fast. Knows nothing of
+//! queues or order.
+
+use super::{Arrivals, Options};
+use crate::group::{Batch, Message};
+use crate::send::Blame;
+use mio::net::UdpSocket;
+use std::io;
+use std::net::{SocketAddr, UdpSocket as BoundSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No runs here.
+pub(super) const MAY_SEGMENT: bool = false;
+
+/// Datagrams of one batch.
+const RECEIVE_DATAGRAMS: usize = 32;
+
+/// Opens and binds one non-blocking socket; sharing an address is refused before.
+pub(crate) fn open(address: SocketAddr, _options: Options) -> io::Result<BoundSocket> {
+    let socket = BoundSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// CPU time of the calling thread: not known here.
+pub(crate) fn cpu_time() -> Duration {
+    Duration::ZERO
+}
+
+/// Not possible here.
+pub(crate) fn pin_to_core(_nth: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// There are no runs to blame.
+pub(super) fn blames_segments(_error: &io::Error) -> Blame {
+    Blame::Destination
+}
+
+/// Nothing needs to be kept.
+pub(super) struct ReceiveSpace;
+
+impl ReceiveSpace {
+    /// Nothing is received yet.
+    pub(super) fn new() -> Self {
+        Self
+    }
+
+    /// Receives one batch; says how many came.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, arrivals: &mut Arrivals<'_>) -> io::Result<usize> {
+        for received in 0..RECEIVE_DATAGRAMS {
+            let mut buffer = arrivals.pool.take();
+            let Some(space) = Arc::get_mut(&mut buffer) else { return Ok(received) };
+            match socket.recv_from(space.space()) {
+                Ok((length, remote)) => {
+                    space.set_length(length);
+                    arrivals.take(Some(remote), buffer);
+                }
+                Err(error) => {
+                    arrivals.pool.put(buffer);
+                    return if received == 0 { Err(error) } else { Ok(received) };
+                }
+            }
+        }
+        Ok(RECEIVE_DATAGRAMS)
+    }
+}
+
+/// Nothing needs to be kept.
+pub(super) struct SendSpace;
+
+impl SendSpace {
+    /// Nothing is sent yet.
+    pub(super) fn new() -> Self {
+        Self
+    }
+
+    /// Sends messages in order; says how many went.
+    pub(super) fn send<B: Batch>(
+        &mut self,
+        socket: &UdpSocket,
+        batch: &B,
+        order: &[u32],
+        messages: &[Message],
+    ) -> io::Result<usize> {
+        for (sent, message) in messages.iter().enumerate() {
+            let result = socket.send_to(batch.bytes(order[message.first as usize]), message.tuple.remote);
+            match result {
+                Ok(_) => {}
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => return Ok(sent),
+            }
+        }
+        Ok(messages.len())
+    }
+}

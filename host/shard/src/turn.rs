@@ -1,0 +1,290 @@
+//! The loop of one shard, a turn at a time: sleep until something is there, then drain everything that is. Knows
+//! nothing of threads, or of what goes through it.
+
+use crate::bell::Bell;
+use crate::counters::Counters;
+use crate::load::LoadMeter;
+use crate::ring::Rings;
+use crate::send::{Meter, Sender};
+use crate::shards::{FromShard, Seat, Sink};
+use crate::socket::{Sockets, cpu_time};
+use mio::{Events, Poll};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime};
+use tidegate_media::Engine;
+use tidegate_media::io::Incoming;
+use tidegate_types::command::Command;
+use tidegate_types::report::{LoadReport, Report};
+use tidegate_types::{NtpTime, Now, Place};
+
+/// Commands handled in one turn; the others wait for the next, so that media does not wait for them.
+const TURN_COMMANDS: usize = 64;
+/// Crossings taken from one ring in one turn.
+const TURN_CROSSINGS: usize = 256;
+/// Batches read from one socket in one turn.
+const TURN_RECEIVES: usize = 8;
+/// Datagrams given to the engine at once. Turning it up makes longer runs and longer delays for the first of them.
+const BATCH_DATAGRAMS: usize = 64;
+/// Output beyond this is sent before the next input, so that the arena stays within the cache's reach.
+const OUTPUT_DATAGRAMS: usize = 1_024;
+/// How often a load report is made.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a full ring is tried again.
+const RING_RETRY: Duration = Duration::from_millis(1);
+/// Readiness events of one poll: more sockets than a shard has.
+const POLL_EVENTS: usize = 64;
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Another turn, please.
+    Goes,
+    /// Told to stop; everything queued before has been done.
+    Ends,
+}
+
+/// One shard's loop.
+pub struct ShardLoop {
+    place: Place,
+    engine: Engine,
+    sockets: Sockets,
+    sender: Sender,
+    rings: Rings,
+    commands: Receiver<Command>,
+    /// Found when the loop looked a last time before it slept.
+    next_command: Option<Command>,
+    poll: Poll,
+    events: Events,
+    bell: Arc<Bell>,
+    stopping: Arc<AtomicBool>,
+    sink: Sink,
+    counters: Arc<Counters>,
+    load: LoadMeter,
+    next_report: Instant,
+    /// What one read brought, and the part of it that goes to the engine next.
+    arrived: Vec<Incoming>,
+    batch: Vec<Incoming>,
+}
+
+impl fmt::Debug for ShardLoop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ShardLoop").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl ShardLoop {
+    /// Takes a seat. Call it on the thread that will run the turns: CPU time is that thread's.
+    ///
+    /// # Errors
+    /// If the sockets cannot be watched.
+    pub fn new(seat: Seat, engine: Engine) -> io::Result<Self> {
+        let sockets = Sockets::new(seat.sockets, seat.poll.registry())?;
+        let now = Instant::now();
+        seat.counters.running.store(true, Ordering::Relaxed);
+        Ok(Self {
+            place: seat.setup.place,
+            engine,
+            sender: Sender::new(sockets.len()),
+            sockets,
+            rings: seat.rings,
+            commands: seat.commands,
+            next_command: None,
+            poll: seat.poll,
+            events: Events::with_capacity(POLL_EVENTS),
+            bell: seat.bell,
+            stopping: seat.stopping,
+            sink: seat.sink,
+            counters: seat.counters,
+            load: LoadMeter::new(now, cpu_time()),
+            next_report: now + REPORT_INTERVAL,
+            arrived: Vec::with_capacity(BATCH_DATAGRAMS),
+            batch: Vec::with_capacity(BATCH_DATAGRAMS),
+        })
+    }
+
+    /// The engine, for a test that looks into it between turns.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// One turn: waits for work, at most `wait` (`None`: as long as there is nothing to do), then does all of it.
+    pub fn turn(&mut self, wait: Option<Duration>) -> Flow {
+        self.sleep(wait);
+        self.counters.turns.add(1);
+        // Read before the commands, so that those queued before the word to stop are done.
+        let stopping = self.stopping.load(Ordering::Acquire);
+        self.run_commands(if stopping { usize::MAX } else { TURN_COMMANDS });
+        self.take_crossings();
+        self.receive();
+        self.send_what_waited();
+        self.time_passed();
+        self.watch_full_sockets();
+        if stopping { Flow::Ends } else { Flow::Goes }
+    }
+
+    fn sleep(&mut self, wait: Option<Duration>) {
+        let mut timeout = self.time_to_sleep(wait);
+        if timeout != Some(Duration::ZERO) {
+            self.bell.announce_sleep();
+            if self.has_arrivals() {
+                timeout = Some(Duration::ZERO);
+            }
+        }
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.bell.awake();
+        match polled {
+            Ok(()) => self.events.iter().for_each(|event| self.sockets.note(event)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => tracing::error!(%error, place = %self.place, "poll failed"),
+        }
+    }
+
+    /// Until the first deadline; the poll rounds it up to its own precision (1 ms).
+    fn time_to_sleep(&self, wait: Option<Duration>) -> Option<Duration> {
+        if self.sockets.any_readable() || self.next_command.is_some() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let retry = self.rings.holds_back().then(|| now + RING_RETRY);
+        let deadlines = [Some(self.next_report), self.engine.next_timeout(), self.sender.next_release(), retry];
+        let next = deadlines.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        next.into_iter().chain(wait).min()
+    }
+
+    /// The sleeper's last look (see [`Bell`]).
+    fn has_arrivals(&mut self) -> bool {
+        self.next_command = self.next_command.take().or_else(|| self.commands.try_recv().ok());
+        self.next_command.is_some() || self.rings.has_arrivals() || self.stopping.load(Ordering::Acquire)
+    }
+
+    fn run_commands(&mut self, most: usize) {
+        let now = now();
+        for _ in 0..most {
+            let next = self.next_command.take().or_else(|| self.commands.try_recv().ok());
+            let Some(command) = next else { break };
+            self.engine.command(now, command);
+            self.drain(now);
+        }
+        self.send(now);
+    }
+
+    fn take_crossings(&mut self) {
+        let now = now();
+        for ring in 0..self.rings.inbound() {
+            for _ in 0..TURN_CROSSINGS {
+                let Some((from, crossing)) = self.rings.next(ring) else { break };
+                self.counters.crossings_in.add(1);
+                self.engine.cross(now, from, crossing);
+                self.drain(now);
+            }
+        }
+        self.send(now);
+    }
+
+    fn receive(&mut self) {
+        for socket in 0..self.sockets.len() {
+            for _ in 0..TURN_RECEIVES {
+                if !self.sockets.is_readable(socket) {
+                    break;
+                }
+                self.sockets.receive(socket, self.engine.pool(), &mut self.arrived, &self.counters);
+                self.deliver();
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while !self.arrived.is_empty() {
+            let now = now();
+            self.batch.extend(self.arrived.drain(..self.arrived.len().min(BATCH_DATAGRAMS)));
+            self.engine.receive(now, &mut self.batch);
+            self.batch.clear();
+            self.drain(now);
+            self.send(now);
+        }
+    }
+
+    fn send_what_waited(&mut self) {
+        let now = Instant::now();
+        let mut meter = Meter { counters: &self.counters, delays: &mut self.load.delays };
+        for socket in 0..self.sockets.len() {
+            if self.sockets.take_writable(socket) {
+                self.sender.writable(socket, now, &mut self.sockets, &mut meter);
+            }
+        }
+        self.sender.release(now, &mut self.sockets, &mut meter);
+        self.rings.retry(&self.counters);
+        self.rings.wake();
+    }
+
+    fn time_passed(&mut self) {
+        let now = now();
+        if self.engine.next_timeout().is_some_and(|at| at <= now.instant) {
+            self.engine.timeout(now);
+            self.drain(now);
+            self.send(now);
+        }
+        if now.instant >= self.next_report {
+            self.next_report = now.instant + REPORT_INTERVAL;
+            let load = self.measure_load(now.instant);
+            (self.sink)(self.place, FromShard::Report(Report::Load(load)));
+        }
+    }
+
+    fn measure_load(&mut self, now: Instant) -> LoadReport {
+        let engine = self.engine.counters();
+        let queue_age = self.sender.queue_age(now);
+        let load = self.load.report(now, cpu_time(), queue_age, &self.counters, &engine);
+        self.counters.publish(load, engine.dropped);
+        load
+    }
+
+    /// After each input: everything that the engine wants done, but datagrams, which gather for a while.
+    fn drain(&mut self, now: Now) {
+        let output = self.engine.output();
+        for (to, crossing) in output.crossings.drain(..) {
+            self.rings.send(to, crossing, &self.counters);
+        }
+        for reply in output.replies.drain(..) {
+            (self.sink)(self.place, FromShard::Reply(reply));
+        }
+        for report in output.reports.drain(..) {
+            (self.sink)(self.place, FromShard::Report(report));
+        }
+        if output.datagrams.len() >= OUTPUT_DATAGRAMS {
+            self.send(now);
+        }
+    }
+
+    /// After each batch of inputs: datagrams to the kernel, wakes to the shards that got something.
+    fn send(&mut self, now: Now) {
+        let datagrams = &mut self.engine.output().datagrams;
+        if !datagrams.is_empty() {
+            let mut meter = Meter { counters: &self.counters, delays: &mut self.load.delays };
+            self.sender.send(now.instant, datagrams, &mut self.sockets, &mut meter);
+            datagrams.clear();
+        }
+        self.rings.wake();
+    }
+
+    fn watch_full_sockets(&mut self) {
+        for socket in 0..self.sockets.len() {
+            let watched = self.sockets.watch_writable(socket, self.sender.is_full(socket), self.poll.registry());
+            if let Err(error) = watched {
+                tracing::error!(%error, place = %self.place, "a full socket cannot be watched");
+            }
+        }
+    }
+}
+
+/// Both clocks, read once for each batch of inputs.
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
+}
+
+#[cfg(test)]
+mod tests;

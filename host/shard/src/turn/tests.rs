@@ -1,0 +1,157 @@
+//! Stories of the whole loop around a real engine, on real loopback sockets.
+
+use super::{Flow, ShardLoop};
+use crate::shards::{CommandError, FromShard, ShardSetup, Sink, prepare, start};
+use crate::{ShardCounters, Shards, ShardsConfig};
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use tidegate_media::Engine;
+use tidegate_types::command::{Command, CommandBody};
+use tidegate_types::report::Report;
+use tidegate_types::{Place, RequestNumber, TransportId};
+
+/// Long enough for a condition that soon holds on any machine; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn sink() -> (Sink, Receiver<(Place, FromShard)>) {
+    let (say, said) = channel();
+    (Arc::new(move |place, what| drop(say.send((place, what)))), said)
+}
+
+/// A loop on the test's own thread.
+fn by_hand(config: &ShardsConfig) -> (Shards, Vec<ShardLoop>, Receiver<(Place, FromShard)>) {
+    let (sink, said) = sink();
+    let (shards, seats) = prepare(config, sink).expect("loopback");
+    let sit = |seat: crate::Seat| {
+        let engine = engine(seat.setup().clone());
+        ShardLoop::new(seat, engine).expect("watched")
+    };
+    (shards, seats.into_iter().map(sit).collect(), said)
+}
+
+fn close(number: u64) -> Command {
+    Command {
+        request: RequestNumber(number),
+        body: CommandBody::CloseTransport { transport: TransportId(number) },
+    }
+}
+
+/// Turns a loop until the shard's counters satisfy `done`.
+fn turn_until(shards: &Shards, shard: &mut ShardLoop, done: impl Fn(&ShardCounters) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done(&shards.counters()[0]) {
+        assert!(Instant::now() < until, "{:?}", shards.counters());
+        assert_eq!(shard.turn(None), Flow::Goes);
+    }
+}
+
+#[test]
+fn datagrams_at_a_candidate_are_received_and_one_that_means_nothing_harms_nothing() {
+    let (shards, mut loops, _said) = by_hand(&ShardsConfig::loopback());
+    let address = shards.candidates(Place::local(0))[0].address;
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    for length in [1, 20, 1_200, 2_049] {
+        peer.send_to(&vec![0xff; length], address).expect("sent");
+    }
+    turn_until(&shards, &mut loops[0], |counters| counters.received_datagrams == 4);
+    assert!(shards.counters()[0].dropped.contains(&("oversize", 1)));
+}
+
+#[test]
+fn a_load_report_comes_by_itself() {
+    let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
+    let mut reports = 0;
+    let until = Instant::now() + PATIENCE;
+    while reports < 2 {
+        assert!(Instant::now() < until);
+        loops[0].turn(None);
+        let loads = said.try_iter().filter(|(_, what)| matches!(what, FromShard::Report(Report::Load(_))));
+        reports += loads.count();
+    }
+    let turns = shards.counters()[0].turns;
+    assert!(turns < 20, "an idle loop turned {turns} times in two seconds");
+}
+
+#[test]
+fn commands_are_bounded_and_wait_for_the_loop() {
+    let config = ShardsConfig { command_slots: 3, ..ShardsConfig::loopback() };
+    let (shards, mut loops, said) = by_hand(&config);
+    let place = Place::local(0);
+    for number in 0..3 {
+        assert_eq!(shards.command(place, close(number)), Ok(()));
+    }
+    assert_eq!(shards.command(place, close(3)), Err(CommandError::Full(place)));
+    assert_eq!(shards.command(Place::local(5), close(4)), Err(CommandError::Unknown(Place::local(5))));
+    loops[0].turn(Some(Duration::ZERO));
+    assert_eq!(answered(&said), [0, 1, 2]);
+    assert_eq!(shards.command(place, close(5)), Ok(()));
+    drop(loops);
+    assert_eq!(shards.command(place, close(6)), Err(CommandError::Stopped(place)));
+}
+
+#[test]
+fn a_sleeping_shard_wakes_for_a_command() {
+    let (sink, said) = sink();
+    let shards = start(&ShardsConfig { shards: 2, ..ShardsConfig::loopback() }, engine, sink).expect("loopback");
+    for number in 0..50 {
+        let place = Place::local((number % 2) as u16);
+        shards.command(place, close(number)).expect("queued");
+        // Its own load reports wake a shard every second: fifty answers in less than that were woken for.
+        assert_eq!(next_answer(&said), (place, number));
+    }
+    assert_eq!(shards.stop(PATIENCE), []);
+}
+
+#[test]
+fn stopping_finishes_queued_commands_closes_the_sockets_and_takes_less_than_a_second() {
+    let (sink, said) = sink();
+    let config = ShardsConfig { shards: 3, ..ShardsConfig::loopback() };
+    let shards = start(&config, engine, sink).expect("loopback");
+    let addresses: Vec<_> = shards.places().map(|place| shards.candidates(place)[0].address).collect();
+    for number in 0..300 {
+        shards.command(Place::local((number % 3) as u16), close(number)).expect("queued");
+    }
+    let begun = Instant::now();
+    assert_eq!(shards.stop(PATIENCE), []);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let mut answered = answered(&said);
+    answered.sort_unstable();
+    assert_eq!(answered, (0..300).collect::<Vec<_>>());
+    for address in addresses {
+        UdpSocket::bind(address).expect("free again");
+    }
+}
+
+#[test]
+fn a_shard_whose_engine_panics_is_seen_and_does_not_hold_up_the_others() {
+    let (sink, _said) = sink();
+    let config = ShardsConfig { shards: 2, ..ShardsConfig::loopback() };
+    let make = |setup: ShardSetup| {
+        assert!(setup.place != Place::local(1), "a bug of our own");
+        engine(setup)
+    };
+    let shards = start(&config, make, sink).expect("loopback");
+    assert_eq!(shards.stop(PATIENCE), []);
+}
+
+fn answered(said: &Receiver<(Place, FromShard)>) -> Vec<u64> {
+    said.try_iter().filter_map(|(_, what)| answer(&what)).collect()
+}
+
+fn answer(what: &FromShard) -> Option<u64> {
+    match what {
+        FromShard::Reply(reply) => Some(reply.request.0),
+        FromShard::Report(_) => None,
+    }
+}
+
+fn next_answer(said: &Receiver<(Place, FromShard)>) -> (Place, u64) {
+    loop {
+        let (place, what) = said.recv_timeout(PATIENCE).expect("an answer");
+        if let Some(number) = answer(&what) {
+            return (place, number);
+        }
+    }
+}
