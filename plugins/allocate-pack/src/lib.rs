@@ -1,0 +1,247 @@
+//! `allocate-pack`: concentrate, then spill. Fills the busiest shard below its watermark, then the next one, then
+//! another node, so that most rooms need no relay and idle cores stay idle. Knows nothing of people.
+//!
+//! A shard is below its watermark while its forwarding delay, its CPU, and its egress and transports (reported and
+//! promised) all are. Among those, a shard that already holds the router comes first, then a shard of a node that
+//! does, then the busiest.
+
+use serde::Deserialize;
+use tidegate_sdk::allocate::{
+    Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
+    Setup, Shard,
+};
+
+const SCHEMA: &str = include_str!("../configuration.schema.json");
+
+/// The marks above which a shard counts as full, and what happens when all are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Configuration {
+    /// 99th percentile of forwarding delay, in microseconds.
+    forward_delay_p99_us: u64,
+    /// CPU, in thousandths of a core.
+    cpu_permille: u64,
+    /// Egress, reported and promised, in kbit/s.
+    egress_kbps: u64,
+    /// Transports, reported and promised.
+    transports: u64,
+    /// Refuse when every shard is over its mark, instead of placing on the least loaded.
+    refuse_when_full: bool,
+    /// Relays of one producer from one shard, beyond which the next ones hang on another parent.
+    relay_fan_out: u32,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            forward_delay_p99_us: 5_000,
+            cpu_permille: 700,
+            egress_kbps: 1_000_000,
+            transports: 1_000,
+            refuse_when_full: false,
+            relay_fan_out: 8,
+        }
+    }
+}
+
+impl Configuration {
+    fn problems(&self) -> Vec<Problem> {
+        let marks = [
+            ("/forward_delay_p99_us", self.forward_delay_p99_us),
+            ("/cpu_permille", self.cpu_permille),
+            ("/egress_kbps", self.egress_kbps),
+            ("/transports", self.transports),
+            ("/relay_fan_out", u64::from(self.relay_fan_out)),
+        ];
+        let zero = marks.iter().filter(|(_, mark)| *mark == 0);
+        zero.map(|(pointer, _)| Problem::at(*pointer, "must be at least 1")).collect()
+    }
+
+    /// Says whether a shard may take more.
+    fn has_room(&self, shard: Shard<'_>) -> bool {
+        shard.value(Column::ForwardDelayP99) < self.forward_delay_p99_us
+            && shard.cpu_permille() < self.cpu_permille
+            && shard.expected_egress().kbps() < self.egress_kbps
+            && shard.expected_transports() < self.transports
+    }
+}
+
+/// Concentrate, then spill.
+#[derive(Default)]
+struct Pack {
+    configuration: Configuration,
+}
+
+impl Allocate for Pack {
+    fn describe(&self, package: Package) -> Description {
+        Description::of(package).with_schema(SCHEMA)
+    }
+
+    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
+        setup.require(&[
+            Column::ForwardDelayP99,
+            Column::Cpu,
+            Column::Egress,
+            Column::ReservedEgress,
+            Column::Transports,
+            Column::ReservedTransports,
+        ])?;
+        self.configuration = setup.parse()?;
+        let problems = self.configuration.problems();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
+        let shard = match request.kind {
+            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
+            _ => self.busiest_with_room(request, cluster).or_else(|| self.least_loaded(cluster)),
+        };
+        shard.map(Placement::on).ok_or_else(|| Refusal::full("All servers are full. Try again in a while."))
+    }
+}
+
+impl Pack {
+    fn busiest_with_room<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        let home = Home::of(request, cluster);
+        let open = cluster.shards().filter(|&shard| self.configuration.has_room(shard));
+        open.max_by_key(|&shard| (home.closeness(shard), load(shard), std::cmp::Reverse(shard.row())))
+    }
+
+    /// Beyond every watermark: spread what comes, or refuse it.
+    fn least_loaded<'a>(&self, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        if self.configuration.refuse_when_full {
+            return None;
+        }
+        cluster.shards().min_by_key(|&shard| (load(shard), shard.row()))
+    }
+}
+
+/// Where the router already is.
+struct Home {
+    rows: Vec<u32>,
+    nodes: Vec<u64>,
+}
+
+impl Home {
+    fn of(request: &PlaceRequest, cluster: &Cluster) -> Self {
+        let rows: Vec<u32> = request.router_at.iter().map(|at| at.row).collect();
+        let nodes = rows.iter().filter_map(|&row| cluster.shard(row)).map(Shard::node).collect();
+        Self { rows, nodes }
+    }
+
+    /// 2: on a shard that holds the router; 1: on such a node; 0: elsewhere.
+    fn closeness(&self, shard: Shard<'_>) -> u8 {
+        if self.rows.contains(&shard.row()) { 2 } else { u8::from(self.nodes.contains(&shard.node())) }
+    }
+}
+
+fn load(shard: Shard<'_>) -> (u64, u64) {
+    (shard.expected_egress().kbps(), shard.expected_transports())
+}
+
+tidegate_sdk::register!(allocate: Pack = Pack::default());
+
+#[cfg(test)]
+mod tests {
+    use super::{Allocate, Cluster, Column, Configuration, Pack, PlaceKind, PlaceRequest, Setup};
+    use serde_json::{Value, json};
+    use tidegate_sdk::allocate::{Parent, RouterAtShard};
+
+    fn pack(configuration: &Value) -> Pack {
+        let mut pack = Pack::default();
+        assert_eq!(pack.configure(&Setup::with_configuration(configuration)), Ok(()));
+        pack
+    }
+
+    fn placed(pack: &Pack, request: &PlaceRequest, cluster: &Cluster) -> Result<u32, String> {
+        pack.place(request, cluster).map(|placement| placement.row).map_err(|refusal| refusal.code)
+    }
+
+    fn router_at(rows: &[u32]) -> PlaceRequest {
+        let router_at =
+            rows.iter().map(|&row| RouterAtShard { row, transports: 1, ..RouterAtShard::default() });
+        PlaceRequest { router_at: router_at.collect(), ..PlaceRequest::default() }
+    }
+
+    /// Rows, each with the columns it differs by; where a router is; which row is chosen.
+    #[test]
+    fn the_cases_decide_as_written() {
+        let cases: Vec<Value> = serde_json::from_str(include_str!("../cases.json")).unwrap();
+        for case in &cases {
+            let rows = case["shards"].as_array().unwrap();
+            let mut cluster = Cluster::with_shards(u32::try_from(rows.len()).unwrap());
+            for (row, values) in (0..).zip(rows) {
+                for column in Column::ALL {
+                    if let Some(value) = values[column.name()].as_u64() {
+                        cluster.set(row, column, value);
+                    }
+                }
+            }
+            let home: Vec<u32> = serde_json::from_value(case["router_at"].clone()).unwrap_or_default();
+            let answer = match placed(&pack(&case["configuration"]), &router_at(&home), &cluster) {
+                Ok(row) => json!(row),
+                Err(code) => json!(code),
+            };
+            assert_eq!(answer, case["answer"], "{}", case["name"]);
+        }
+        assert!(cases.len() >= 8);
+    }
+
+    #[test]
+    fn a_burst_of_joins_passes_no_watermark_by_more_than_one() {
+        let pack = pack(&json!({ "transports": 10, "refuse_when_full": true }));
+        let mut cluster = Cluster::with_shards(3);
+        let mut transports = [0_u64; 3];
+        let mut refused = 0;
+        for _ in 0..40 {
+            match placed(&pack, &router_at(&[]), &cluster) {
+                Ok(row) => {
+                    transports[row as usize] += 1;
+                    cluster.set(row, Column::ReservedTransports, transports[row as usize]);
+                }
+                Err(code) => {
+                    assert_eq!(code, "full");
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((transports, refused), ([10; 3], 10));
+    }
+
+    #[test]
+    fn a_relay_hangs_on_a_candidate_only() {
+        let cluster = Cluster::with_shards(3);
+        let parents = vec![Parent { row: 2, depth: 0, fan_out: 0 }, Parent { row: 1, depth: 1, fan_out: 0 }];
+        let mut request = PlaceRequest { kind: PlaceKind::Relay, parents, ..router_at(&[0]) };
+        assert_eq!(placed(&Pack::default(), &request, &cluster), Ok(2));
+        request.parents.clear();
+        assert_eq!(placed(&Pack::default(), &request, &cluster), Err("full".into()));
+    }
+
+    #[test]
+    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
+        let wrong = |configuration| {
+            Pack::default()
+                .configure(&Setup::with_configuration(&configuration))
+                .unwrap_err()
+                .remove(0)
+                .pointer
+        };
+        assert_eq!(wrong(json!({ "cpu_permille": 0 })), "/cpu_permille");
+        assert_eq!(wrong(json!({ "transports": -1 })), "/transports");
+        assert_eq!(wrong(json!({ "cpu": 1 })), "/cpu");
+    }
+
+    #[test]
+    fn the_schema_names_every_setting_and_its_default() {
+        let schema: Value = serde_json::from_str(super::SCHEMA).unwrap();
+        let defaults = Configuration::default();
+        let default_of = |name: &str| schema["properties"][name]["default"].clone();
+        assert_eq!(default_of("forward_delay_p99_us"), json!(defaults.forward_delay_p99_us));
+        assert_eq!(default_of("cpu_permille"), json!(defaults.cpu_permille));
+        assert_eq!(default_of("egress_kbps"), json!(defaults.egress_kbps));
+        assert_eq!(default_of("transports"), json!(defaults.transports));
+        assert_eq!(default_of("refuse_when_full"), json!(defaults.refuse_when_full));
+        assert_eq!(default_of("relay_fan_out"), json!(defaults.relay_fan_out));
+    }
+}

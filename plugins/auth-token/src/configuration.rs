@@ -1,0 +1,139 @@
+//! The keys and bounds that tokens are held against. Knows nothing of tokens.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use std::time::Duration;
+use tidegate_sdk::authorize::{Problem, Setup};
+use tidegate_sdk::crypto::{self, VerifyError};
+
+/// RFC 7518, section 3.2: an HS256 key has at least as many bytes as the hash.
+const HS256_KEY_BYTES_MIN: usize = 32;
+/// Beyond this a wrong token would cost too many checks.
+const KEYS_MAX: usize = 16;
+
+/// What an operator sets.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<String>,
+    /// How far the clocks of issuer and host may differ.
+    pub(crate) leeway: Duration,
+}
+
+/// One key, for one algorithm only: what a token says of its algorithm chooses among keys, never how a key is
+/// used.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) id: Option<String>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A signature algorithm of RFC 7518 that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum Algorithm {
+    #[serde(rename = "HS256")]
+    Hs256,
+    #[serde(rename = "RS256")]
+    Rs256,
+    #[serde(rename = "ES256")]
+    Es256,
+}
+
+impl Algorithm {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    /// `none` and everything else that isn't taken gives nothing.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Hs256, Self::Rs256, Self::Es256].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    keys: Vec<WireKey>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    #[serde(default = "default_leeway_s")]
+    leeway_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireKey {
+    alg: Algorithm,
+    kid: Option<String>,
+    key: Option<String>,
+    key_base64: Option<String>,
+}
+
+const fn default_leeway_s() -> u64 {
+    10
+}
+
+impl Configuration {
+    pub(crate) fn read(setup: &Setup) -> Result<Self, Vec<Problem>> {
+        let wire: Wire = setup.parse()?;
+        let mut problems = Vec::new();
+        if wire.keys.is_empty() || wire.keys.len() > KEYS_MAX {
+            problems.push(Problem::at("/keys", format!("must hold 1 to {KEYS_MAX} keys")));
+        }
+        if wire.leeway_s > 300 {
+            problems.push(Problem::at("/leeway_s", "must be at most 300 seconds"));
+        }
+        let mut keys = Vec::new();
+        for (index, key) in wire.keys.into_iter().take(KEYS_MAX).enumerate() {
+            match key.check() {
+                Ok(key) => keys.push(key),
+                Err((field, message)) => {
+                    problems.push(Problem::at(format!("/keys/{index}/{field}"), message))
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let leeway = Duration::from_secs(wire.leeway_s);
+        Ok(Self { keys, issuer: wire.issuer, audience: wire.audience, leeway })
+    }
+}
+
+impl WireKey {
+    fn check(self) -> Result<Key, (&'static str, String)> {
+        let (field, bytes) = self.bytes()?;
+        if self.alg == Algorithm::Hs256 && bytes.len() < HS256_KEY_BYTES_MIN {
+            let message =
+                format!("an HS256 key needs at least {HS256_KEY_BYTES_MIN} bytes, this has {}", bytes.len());
+            return Err((field, message));
+        }
+        // The host reads the key as it will for a token; that the empty signature is wrong is not asked.
+        if crypto::verify(self.alg.name(), &bytes, b"", b"") == Err(VerifyError::BadKey) {
+            return Err((
+                field,
+                format!("this is not a public key for {} (SPKI, PEM or DER)", self.alg.name()),
+            ));
+        }
+        Ok(Key { algorithm: self.alg, id: self.kid, bytes })
+    }
+
+    fn bytes(&self) -> Result<(&'static str, Vec<u8>), (&'static str, String)> {
+        match (&self.key, &self.key_base64) {
+            (Some(key), None) => Ok(("key", key.clone().into_bytes())),
+            (None, Some(key)) => {
+                let bytes =
+                    STANDARD.decode(key).map_err(|error| ("key_base64", format!("not base64: {error}")))?;
+                Ok(("key_base64", bytes))
+            }
+            _ => Err(("key", "give either key (text or PEM) or key_base64".to_owned())),
+        }
+    }
+}

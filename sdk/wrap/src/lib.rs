@@ -1,0 +1,70 @@
+//! Turns a plugin's core WebAssembly module into the component that the host loads. Knows nothing of what a
+//! plugin decides.
+//!
+//! `cargo build --target wasm32-unknown-unknown` leaves a core module that carries its interfaces' description;
+//! wrapping turns both into a component. A module that asks for more than Tidegate's own interfaces is refused
+//! here already, with the name of what it asks for: the host would refuse it too.
+#![forbid(unsafe_code)]
+
+use wit_component::ComponentEncoder;
+
+/// The imports that a host grants begin like this.
+const GRANTED: &str = "tidegate:policy/";
+
+/// Why a module could not be wrapped.
+#[derive(Debug, thiserror::Error)]
+pub enum WrapError {
+    /// It is one already.
+    #[error("this is a component already: give it to the host as it is")]
+    Component,
+    /// Its bytes are not those of a module.
+    #[error("this is not a WebAssembly module")]
+    NotAModule,
+    /// It imports what no policy may.
+    #[error(
+        "the module imports {0:?}, which no policy is granted: build for wasm32-unknown-unknown, without WASI"
+    )]
+    NotGranted(String),
+    /// It exports no policy.
+    #[error("the module describes no interface: does it call tidegate_sdk::register! and is it a cdylib?")]
+    NoInterface,
+    /// Module and interfaces contradict each other.
+    #[error("the module does not fit its interfaces: {0}")]
+    Encode(String),
+}
+
+/// The component of a core module.
+///
+/// # Errors
+/// What the module is instead, or asks for too much.
+pub fn wrap(module: &[u8]) -> Result<Vec<u8>, WrapError> {
+    match module.get(..8) {
+        Some(b"\0asm\x01\0\0\0") => {}
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => return Err(WrapError::Component),
+        _ => return Err(WrapError::NotAModule),
+    }
+    if !contains(module, b"component-type:") {
+        return Err(WrapError::NoInterface);
+    }
+    encode(module).map_err(|error| told(&error))
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+    ComponentEncoder::default()
+        .module(module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| format!("{error:#}"))
+}
+
+/// wit-component names an import that nothing describes; everything else is told as it is.
+fn told(error: &str) -> WrapError {
+    let import = error.split("module requires an import interface named `").nth(1);
+    match import.and_then(|rest| rest.split('`').next()) {
+        Some(name) if !name.starts_with(GRANTED) => WrapError::NotGranted(name.to_owned()),
+        _ => WrapError::Encode(error.to_owned()),
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
