@@ -71,10 +71,11 @@ export async function observe() {
     await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
     const beeps = new AudioWorkletNode(audio, 'beeps');
     audio.createMediaStreamSource(element.srcObject).connect(beeps);
-    // A beep waits for its flash, which may be presented later.
+    // The audio graph is a copy of what the element plays; its own way to the speaker comes on top of it and is
+    // taken off again. A beep waits for its flash, which may be presented later.
     beeps.port.onmessage = ({ data: seconds }) => {
       const { contextTime, performanceTime } = audio.getOutputTimestamp();
-      const at = performanceTime + (seconds - contextTime) * 1000;
+      const at = performanceTime + (seconds - contextTime - audio.outputLatency) * 1000;
       setTimeout(() => pair(at), 450);
     };
   }

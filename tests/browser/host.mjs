@@ -28,7 +28,7 @@ export const spread = ['--policy', 'allocate=allocate-spread'];
 export const cmOnly = ['--srtp-profiles', 'aes-cm'];
 export const tokens = [
   '--policy', 'authorize=auth-token',
-  '--policy-config', `authorize=${JSON.stringify({ keys: [{ alg: 'HS256', key: Buffer.from(KEY).toString('base64url') }] })}`,
+  '--policy-config', `authorize=${JSON.stringify({ keys: [{ alg: 'HS256', key: KEY }] })}`,
 ];
 export const component = (decision, path) => ['--policy', `${decision}=${path}`];
 
