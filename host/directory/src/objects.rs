@@ -1,0 +1,153 @@
+//! What exists: routers with their rooms, people, transports, producers, consumers and relays, each naming its
+//! neighbours by id. Knows nothing of how they come about or end.
+
+use crate::ledger::Asker;
+use crate::speaker::SpeakerOrder;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use tidegate_types::consumer::ConsumerParameters;
+use tidegate_types::decision::{Attr, Grant};
+use tidegate_types::producer::ProducerParameters;
+use tidegate_types::relay::RelayStats;
+use tidegate_types::request::{ClientId, PersonView, TrackView};
+use tidegate_types::transport::{LocalTransport, TransportState};
+use tidegate_types::{
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
+};
+
+/// A room and the router under it. Exists while someone is inside or entering.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) room: String,
+    pub(crate) since_unix_ms: u64,
+    pub(crate) people: BTreeSet<PersonId>,
+    /// People who were let in and whose transport is being made.
+    pub(crate) entering: usize,
+    /// Where it was made; it is closed at each of these.
+    pub(crate) places: BTreeSet<Place>,
+    pub(crate) relays: BTreeSet<RelayId>,
+    /// Expected rate of all its tracks together.
+    pub(crate) tracks_kbps: u64,
+    pub(crate) speakers: SpeakerOrder,
+}
+
+/// Someone inside a room.
+#[derive(Debug)]
+pub(crate) struct Person {
+    pub(crate) client: ClientId,
+    /// The request that let it in, so that a repeated one is answered again.
+    pub(crate) joined_by: RequestNumber,
+    pub(crate) router: RouterId,
+    pub(crate) transport: TransportId,
+    pub(crate) view: PersonView,
+    pub(crate) grant: Grant,
+    /// What authorize is told again; the token is dropped where the grant asks for no further questions.
+    pub(crate) token: Secret,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) attrs: Vec<Attr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) person: PersonId,
+    pub(crate) router: RouterId,
+    pub(crate) place: Place,
+    pub(crate) state: TransportState,
+    pub(crate) local: LocalTransport,
+    pub(crate) producers: BTreeSet<ProducerId>,
+    pub(crate) consumers: BTreeSet<ConsumerId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(crate) transport: TransportId,
+    pub(crate) person: PersonId,
+    pub(crate) router: RouterId,
+    pub(crate) source: String,
+    pub(crate) parameters: ProducerParameters,
+    pub(crate) paused: bool,
+    /// Who waits for it to be made; `None` once it is, and then others know of it.
+    pub(crate) asker: Option<Asker>,
+    /// What the router's total counts for it.
+    pub(crate) expected_kbps: u64,
+    /// Its relays by the place where they end.
+    pub(crate) relays: BTreeMap<Place, RelayId>,
+    pub(crate) consumers: BTreeSet<ConsumerId>,
+}
+
+impl Producer {
+    pub(crate) const fn is_live(&self) -> bool {
+        self.asker.is_none()
+    }
+
+    pub(crate) fn view(&self, producer: ProducerId) -> TrackView {
+        TrackView {
+            producer,
+            person: self.person,
+            source: self.source.clone(),
+            paused: self.paused,
+            parameters: self.parameters.clone(),
+        }
+    }
+}
+
+/// How far a consumer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConsumerStage {
+    /// Its relay is being opened.
+    Waiting,
+    /// This command makes it.
+    Creating(RequestNumber),
+    /// It stands.
+    Live,
+}
+
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) transport: TransportId,
+    pub(crate) producer: ProducerId,
+    /// As they are now: pauses and preferences since are noted, so that a move can make it anew.
+    pub(crate) parameters: ConsumerParameters,
+    pub(crate) stage: ConsumerStage,
+    /// The relay that it hangs on, where its producer stands elsewhere.
+    pub(crate) relay: Option<RelayId>,
+    pub(crate) encoding: Option<u8>,
+    /// Who waits for it to be made.
+    pub(crate) asker: Option<Asker>,
+}
+
+/// How far a relay is. The sink comes first, so that no packet arrives unawaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RelayStage {
+    /// The parent is being chosen.
+    Choosing,
+    /// The sink was told.
+    Accepting,
+    /// The source was told.
+    Opening,
+    /// It carries.
+    Open,
+}
+
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) producer: ProducerId,
+    pub(crate) router: RouterId,
+    /// The chosen parent's place; the producer's own until one is chosen.
+    pub(crate) from: Place,
+    pub(crate) to: Place,
+    /// The relay that ends at `from`, where that is not the producer's own place.
+    pub(crate) parent: Option<RelayId>,
+    pub(crate) children: BTreeSet<RelayId>,
+    pub(crate) consumers: BTreeSet<ConsumerId>,
+    pub(crate) stage: RelayStage,
+    /// Counters as last read.
+    pub(crate) source: Option<RelayStats>,
+    pub(crate) sink: Option<RelayStats>,
+}
+
+impl Relay {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.consumers.is_empty() && self.children.is_empty()
+    }
+}
