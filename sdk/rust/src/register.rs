@@ -50,6 +50,9 @@ macro_rules! register {
         $crate::register!(@seat $module $trait $policy ($policy));
     };
     (@seat $module:ident $trait:ident $policy:ident ($first:expr)) => {
+        // Natively nothing exports the policy: this keeps it from looking unused.
+        const _: fn() = $crate::seat::visit::<$policy>;
+
         impl $crate::seat::Seated for $policy {
             const PACKAGE: $crate::Package =
                 $crate::Package { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };

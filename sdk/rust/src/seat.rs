@@ -20,6 +20,11 @@ pub trait Seated: Sized + 'static {
     fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>>;
 }
 
+/// Brings a policy to its seat and does nothing with it.
+pub fn visit<T: Seated>() {
+    T::seat(|_| ());
+}
+
 /// Turns the host's calls into calls of the registered policy.
 #[derive(Debug)]
 pub struct Registered<T>(PhantomData<T>);
