@@ -811,13 +811,15 @@ export class Session extends EventTarget {
 
   #listen() {
     const { signal } = this.#stopListening;
-    const networkChanged = () => {
+    // Back online means another network, mostly: the old path is not waited for. `change` comes with each new
+    // estimate of the bandwidth as well, so it only asks whether the host is still there.
+    const online = () => {
       this.#wakeRecovery?.();
-      if (this.#iceConnected()) this.#probe();
-      else this.#restartIce();
+      this.#restartIce();
     };
-    globalThis.addEventListener('online', networkChanged, { signal });
-    globalThis.navigator?.connection?.addEventListener?.('change', networkChanged, { signal });
+    const changed = () => (this.#iceConnected() ? this.#probe() : this.#restartIce());
+    globalThis.addEventListener('online', online, { signal });
+    globalThis.navigator?.connection?.addEventListener?.('change', changed, { signal });
     globalThis.addEventListener('pagehide', () => this.leave(), { signal });
     this.#clock = setInterval(() => {
       if (this.#channel && performance.now() - this.#channel.heardAt > SILENCE_MS) this.#probe();

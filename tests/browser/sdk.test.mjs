@@ -151,6 +151,7 @@ const track = (kind) => ({ kind, enabled: true, getSettings: () => ({ width: 320
 
 describe('a session', () => {
   let script;
+  let windowListeners;
 
   beforeEach(() => {
     mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
@@ -158,7 +159,8 @@ describe('a session', () => {
     FakePeerConnection.all = [];
     globalThis.WebSocket = fakeSocket(script);
     globalThis.RTCPeerConnection = FakePeerConnection;
-    globalThis.addEventListener = () => {};
+    windowListeners = {};
+    globalThis.addEventListener = (type, listener) => (windowListeners[type] = listener);
   });
 
   afterEach(() => mock.timers.reset());
@@ -232,6 +234,15 @@ describe('a session', () => {
     session.peerConnection.ice('disconnected');
     assert.equal(session.state, 'reconnecting');
     await pass(1_200);
+    assert.equal(session.peerConnection.restarts, 1);
+    assert.equal(session.state, 'connected');
+  });
+
+  it('does not wait for the old path when the network comes back', async () => {
+    const session = await publishing();
+    windowListeners.online();
+    windowListeners.online();
+    await pass(200);
     assert.equal(session.peerConnection.restarts, 1);
     assert.equal(session.state, 'connected');
   });
