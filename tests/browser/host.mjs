@@ -102,8 +102,7 @@ class Host {
   async admin(part) {
     const response = await get(`${this.url}/api/v1/${part}`);
     if (!response?.ok) throw new Error(`/api/v1/${part} answered ${response?.status}`);
-    const body = await response.json();
-    return Array.isArray(body) ? body : body[part];
+    return (await response.json())[part];
   }
 }
 

@@ -5,7 +5,7 @@
 
 const REFRESH_MS = 1_000;
 const DECISIONS_SHOWN = 50;
-const PARTS = ['places', 'rooms', 'people', 'tracks', 'relays', 'policies', 'decisions'];
+const PARTS = ['places', 'rooms', 'people', 'tracks', 'relays', 'policies', 'decisions', 'wishes'];
 /** Forwarding delay where a place counts as slow, and where the bar ends. */
 const DELAY = { high: 5_000, most: 20_000 };
 const CPU = { high: 750, most: 1_000 };
@@ -44,12 +44,7 @@ async function refresh() {
 
 async function readAll() {
   const bodies = await Promise.all(PARTS.map(read));
-  return Object.fromEntries(PARTS.map((part, n) => [part, rows(bodies[n], part)]));
-}
-
-/** A list, bare or under its name. */
-function rows(body, part) {
-  return Array.isArray(body) ? body : (body[part] ?? []);
+  return Object.fromEntries(PARTS.map((part, n) => [part, bodies[n][part]]));
 }
 
 async function read(part) {
@@ -91,7 +86,8 @@ function draw(all) {
   part('rooms', [all.rooms, all.people, all.tracks], () => all.rooms.map((room) => drawRoom(room, all)), 'Nobody is in a room.');
   part('relays', [all.relays, all.tracks, all.people], () => drawRelays(all), 'No track is needed at another place than its own.');
   part('policies', all.policies, () => drawPolicies(all.policies), 'No policy is loaded.');
-  part('decisions', all.decisions, () => all.decisions.slice(0, DECISIONS_SHOWN).map(drawDecision), 'Nothing was decided yet.');
+  part('wishes', all.wishes, () => drawWishes(all), 'The balance policy wishes for nothing.');
+  part('decisions', all.decisions, () => all.decisions.map(drawDecision), 'Nothing was decided yet.');
 }
 
 function part(id, data, make, empty) {
@@ -113,7 +109,7 @@ function h(tag, attributes = {}, ...children) {
 }
 
 function placeName(place) {
-  return typeof place === 'object' && place ? `node-${place.node}/shard-${place.shard}` : String(place ?? '—');
+  return place ? `node-${place.node}/shard-${place.shard}` : '—';
 }
 
 const milliseconds = (us) => `${(us / 1000).toFixed(us < 10_000 ? 2 : 1)} ms`;
@@ -126,24 +122,23 @@ function drawMeter(label, value, text, { high, most }) {
 }
 
 function drawPlace(place) {
-  const value = (name) => Number(place[name] ?? place.load?.[name] ?? 0);
   const fact = (name, text) => h('span', {}, h('b', {}, text), ` ${name}`);
-  return h('article', { class: 'card', 'data-place': placeName(place.place) },
-    h('header', {}, h('h3', {}, placeName(place.place)), h('small', {}, [place.node_name, place.region].filter(Boolean).join(', '))),
-    drawMeter('Delay p50', value('forward_delay_p50_us'), milliseconds(value('forward_delay_p50_us')), DELAY),
-    drawMeter('Delay p99', value('forward_delay_p99_us'), milliseconds(value('forward_delay_p99_us')), DELAY),
-    drawMeter('CPU', value('cpu_permille'), `${(value('cpu_permille') / 10).toFixed(1)} %`, CPU),
+  const delay = (label, us) => drawMeter(label, us, milliseconds(us), DELAY);
+  return h('article', { class: 'card', 'data-place': placeName(place) },
+    h('header', {}, h('h3', {}, placeName(place)), h('small', {}, [place.node_name, place.region].filter(Boolean).join(', '))),
+    delay('Delay p50', place.forward_delay_p50_us),
+    delay('Delay p99', place.forward_delay_p99_us),
+    drawMeter('CPU', place.cpu_permille, `${(place.cpu_permille / 10).toFixed(1)} %`, CPU),
     h('div', { class: 'facts' },
-      fact('transports', value('transports')), fact('consumers', value('consumers')),
-      fact('in', rate(value('ingress_kbps'))), fact('out', rate(value('egress_kbps'))),
-      value('draining') || place.draining === true ? h('span', { class: 'tag' }, 'draining') : ''));
+      fact('transports', place.transports), fact('consumers', place.consumers),
+      fact('in', rate(place.ingress_kbps)), fact('out', rate(place.egress_kbps)),
+      place.draining ? h('span', { class: 'tag' }, 'draining') : ''));
 }
 
-function drawRoom(room, { people, tracks }) {
-  const name = room.room ?? room.name;
+function drawRoom({ room: name, since_unix_ms }, { people, tracks }) {
   const seated = people.filter((person) => person.room === name);
   return h('article', { class: 'card', 'data-room': name },
-    h('header', {}, h('h3', {}, name), h('small', {}, `since ${clock(room.since_unix_ms)}`)),
+    h('header', {}, h('h3', {}, name), h('small', {}, `since ${clock(since_unix_ms)}`)),
     seated.map((person) => {
       const sent = tracks.filter((track) => track.person === person.person);
       return h('div', { class: 'seat', 'data-person': person.person, 'data-place': placeName(person.place) },
@@ -166,9 +161,9 @@ function drawRelays({ relays, tracks, people }) {
     const track = tracks.find(({ producer }) => producer === relay.producer);
     const person = people.find((one) => one.person === track?.person);
     return { key: relay.relay, cells: [
-      `relay-${relay.relay}`.replace('relay-relay', 'relay'),
-      track ? `${person?.name ?? 'someone'}: ${track.source}` : String(relay.producer),
-      placeName(relay.from), placeName(relay.to), relay.consumers ?? 0,
+      `relay-${relay.relay}`,
+      track ? `${person?.name ?? 'someone'}: ${track.source}` : `producer-${relay.producer}`,
+      placeName(relay.from), placeName(relay.to), relay.consumers,
       relay.source?.packets ?? '—', relay.sink?.repaired ?? '—', relay.sink?.lost ?? '—',
     ] };
   });
@@ -177,48 +172,43 @@ function drawRelays({ relays, tracks, people }) {
 
 function drawPolicies(policies) {
   const lines = policies.map((policy) => ({ key: policy.decision, cells: [
-    policy.decision, `${policy.name} ${policy.version ?? ''}`, policy.origin,
-    h('code', { title: policy.digest }, String(policy.digest ?? '').slice(0, 16)),
+    policy.decision, `${policy.name} ${policy.version}`, policy.origin,
+    h('code', { title: policy.digest }, policy.digest.slice(0, 16)),
     policy.calls, failureCount(policy.failures),
-    fromNanoseconds(policy.latency_p50_ns ?? 0), fromNanoseconds(policy.latency_p99_ns ?? 0),
+    fromNanoseconds(policy.latency_p50_ns), fromNanoseconds(policy.latency_p99_ns),
   ] }));
   return drawTable(['Decision', 'Policy', 'From', 'Digest', 'Calls#', 'Failures#', 'p50#', 'p99#'], lines);
 }
 
-function failureCount(failures = []) {
-  const pairs = Array.isArray(failures)
-    ? failures.map((one) => (Array.isArray(one) ? one : [one.failure ?? one.name, one.count]))
-    : Object.entries(failures);
-  return h('span', { title: pairs.map(([name, n]) => `${name}: ${n}`).join(', ') }, pairs.reduce((sum, [, n]) => sum + Number(n), 0));
+function failureCount(failures) {
+  const pairs = Object.entries(failures);
+  return h('span', { title: pairs.map(([name, n]) => `${name}: ${n}`).join(', ') }, pairs.reduce((sum, [, n]) => sum + n, 0));
+}
+
+function drawWishes({ wishes }) {
+  const lines = wishes.toReversed().map((wish) => ({ key: wish.unix_ms, cells: [
+    clock(wish.unix_ms), wish.action, placeName(wish.from), placeName(wish.to), `${wish.amount} ${wish.unit}`, wish.reason,
+  ] }));
+  return drawTable(['At', 'Wish', 'From', 'To', 'Amount#', 'Because'], lines);
 }
 
 function drawDecision(record) {
-  const question = parsed(record.question);
-  const outcome = parsed(record.outcome);
   const key = String(record.number);
-  const said = record.failure ? `failed: ${typeof record.failure === 'string' ? record.failure : JSON.stringify(record.failure)}` : brief(outcome);
-  const state = record.failure ? 'failed' : /refus|deny|denied/i.test(said) ? 'refused' : 'done';
+  const said = record.failure ? `failed: ${record.failure}` : brief(record.outcome);
+  const state = record.failure ? 'failed' : /refus/i.test(JSON.stringify(record.outcome)) ? 'refused' : 'done';
+  const json = (value) => h('pre', {}, typeof value === 'string' ? value : JSON.stringify(value, null, 2));
+  const answer = `Answer; waited ${fromNanoseconds(record.waited_ns)}, by ${record.digest.slice(0, 16)}`;
   const details = h('details', { 'data-decision': record.decision, 'data-outcome': state },
     h('summary', {},
       h('span', { class: 'soft' }, clock(record.unix_ms)), h('span', { class: 'kind' }, record.decision),
-      h('span', { class: 'what' }, `${brief(question)} → ${said}`),
-      h('span', { class: 'time soft' }, fromNanoseconds(record.latency_ns ?? 0))),
+      h('span', { class: 'what' }, `${brief(record.question)} → ${said}`),
+      h('span', { class: 'time soft' }, fromNanoseconds(record.latency_ns))),
     h('div', { class: 'inside' },
-      h('div', {}, h('span', { class: 'soft' }, 'Question'), h('pre', {}, JSON.stringify(question, null, 2))),
-      h('div', {}, h('span', { class: 'soft' }, `Answer; waited ${fromNanoseconds(record.waited_ns ?? 0)}, by ${String(record.digest ?? '').slice(0, 16)}`),
-        h('pre', {}, typeof outcome === 'string' ? outcome : JSON.stringify(outcome, null, 2)))));
+      h('div', {}, h('span', { class: 'soft' }, 'Question'), json(record.question)),
+      h('div', {}, h('span', { class: 'soft' }, answer), json(record.outcome))));
   details.open = openDecisions.has(key);
   details.addEventListener('toggle', () => (details.open ? openDecisions.add(key) : openDecisions.delete(key)));
   return details;
-}
-
-function parsed(text) {
-  if (typeof text !== 'string') return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 /** The telling members of a question or an answer, in one line. */
