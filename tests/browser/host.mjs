@@ -30,6 +30,7 @@ export const tokens = [
   '--policy', 'authorize=auth-token',
   '--policy-config', `authorize=${JSON.stringify({ keys: [{ alg: 'HS256', key: KEY }] })}`,
 ];
+export const adminToken = (file) => ['--admin-token-file', file];
 export const component = (decision, path) => ['--policy', `${decision}=${path}`];
 
 /** A token that lets `name` into `room` until `seconds` from now. */
