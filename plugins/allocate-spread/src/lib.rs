@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn a_promise_counts_like_a_report() {
         let mut cluster = Cluster::with_shards(3);
-        cluster.set(0, Column::Egress, 500);
-        cluster.set(1, Column::ReservedEgress, 400);
+        cluster.set(0, Column::Egress, 600);
+        cluster.set(1, Column::Egress, 500);
         cluster.set(2, Column::Egress, 300);
         cluster.set(2, Column::ReservedEgress, 300);
         assert_eq!(placed(&cluster), Ok(1));

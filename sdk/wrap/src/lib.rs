@@ -68,3 +68,24 @@ fn told(error: &str) -> WrapError {
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{WrapError, told, wrap};
+
+    #[test]
+    fn what_is_no_plugin_is_told_by_what_it_is() {
+        assert!(matches!(wrap(b""), Err(WrapError::NotAModule)));
+        assert!(matches!(wrap(b"#!/bin/sh\n"), Err(WrapError::NotAModule)));
+        assert!(matches!(wrap(b"\0asm\x0d\0\x01\0"), Err(WrapError::Component)));
+        assert!(matches!(wrap(b"\0asm\x01\0\0\0"), Err(WrapError::NoInterface)));
+    }
+
+    #[test]
+    fn an_import_that_is_not_granted_is_named() {
+        let error = "failed to decode: module requires an import interface named `wasi_snapshot_preview1`";
+        assert!(matches!(told(error), WrapError::NotGranted(name) if name == "wasi_snapshot_preview1"));
+        let error = "module requires an import interface named `tidegate:policy/moon@1.0.0`";
+        assert!(matches!(told(error), WrapError::Encode(_)), "granted by name, but not in the interfaces");
+    }
+}
