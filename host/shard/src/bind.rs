@@ -98,7 +98,9 @@ mod tests {
     #[test]
     fn anothers_address_is_named_with_what_to_do() {
         let config = ShardsConfig { addresses: vec![[192, 0, 2, 77].into()], ..ShardsConfig::loopback() };
-        assert!(matches!(bind(&config), Err(StartError::NotOurs { address }) if address == IpAddr::from([192, 0, 2, 77])));
+        assert!(
+            matches!(bind(&config), Err(StartError::NotOurs { address }) if address == IpAddr::from([192, 0, 2, 77]))
+        );
     }
 
     #[test]
@@ -117,8 +119,9 @@ mod tests {
 
     #[test]
     fn announced_addresses_replace_the_bound_ones_of_their_ip_version() {
-        let bound: Vec<SocketAddr> =
-            ["10.0.0.1:5000", "10.0.0.2:5000", "[fd00::1]:6000"].map(|text| text.parse().expect("address")).into();
+        let bound: Vec<SocketAddr> = ["10.0.0.1:5000", "10.0.0.2:5000", "[fd00::1]:6000"]
+            .map(|text| text.parse().expect("address"))
+            .into();
         let told = |announce: &[&str]| {
             let announce: Vec<IpAddr> = announce.iter().map(|text| text.parse().expect("address")).collect();
             let told = candidates(&bound, &announce);

@@ -102,7 +102,9 @@ pub enum StartError {
         most: u16,
     },
     /// One port a shard goes beyond the last port.
-    #[error("{shards} shards from port {first} on go beyond port 65535: choose a first port of at most {highest}")]
+    #[error(
+        "{shards} shards from port {first} on go beyond port 65535: choose a first port of at most {highest}"
+    )]
     Ports {
         /// The first.
         first: u16,
@@ -115,13 +117,17 @@ pub enum StartError {
     #[error("no address to bind: name at least one address of this machine")]
     NoAddress,
     /// Peers cannot be told to come to the wildcard.
-    #[error("{address} stands for every address, and peers need one: bind exact addresses, or say what to announce")]
+    #[error(
+        "{address} stands for every address, and peers need one: bind exact addresses, or say what to announce"
+    )]
     Wildcard {
         /// The wildcard.
         address: IpAddr,
     },
     /// Announced, but nothing of that family is bound.
-    #[error("{announced} is to be announced, but no address of its IP version is bound: bind one, or leave it out")]
+    #[error(
+        "{announced} is to be announced, but no address of its IP version is bound: bind one, or leave it out"
+    )]
     Announced {
         /// The announced one.
         announced: IpAddr,
@@ -175,7 +181,10 @@ mod tests {
             (ShardsConfig { shards: 4, port: 65_533, ..good() }, "choose a first port of at most 65532"),
             (ShardsConfig { addresses: Vec::new(), ..good() }, "name at least one address"),
             (ShardsConfig { addresses: vec![[0, 0, 0, 0].into()], ..good() }, "bind exact addresses"),
-            (ShardsConfig { announce: vec![IpAddr::V6(Ipv6Addr::LOCALHOST)], ..good() }, "bind one, or leave it out"),
+            (
+                ShardsConfig { announce: vec![IpAddr::V6(Ipv6Addr::LOCALHOST)], ..good() },
+                "bind one, or leave it out",
+            ),
         ];
         for (config, part) in cases {
             let said = config.check().expect_err(part).to_string();

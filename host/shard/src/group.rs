@@ -204,7 +204,12 @@ impl Table {
     }
 
     #[expect(clippy::cast_possible_truncation)]
-    fn find<'a>(&mut self, tuple: &Tuple, groups: &'a mut Vec<Group>, new: impl FnOnce() -> Group) -> &'a mut Group {
+    fn find<'a>(
+        &mut self,
+        tuple: &Tuple,
+        groups: &'a mut Vec<Group>,
+        new: impl FnOnce() -> Group,
+    ) -> &'a mut Group {
         let mask = self.slots.len() - 1;
         let mut at = self.hash(tuple) as usize & mask;
         while self.slots[at].stamp == self.stamp {
@@ -243,7 +248,9 @@ pub(crate) fn answerable(remote: &SocketAddr) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Batch, Class, Instant, Message, Plan, RUN_BYTES, RUN_DATAGRAMS, SocketAddr, Tuple, run_length};
+    use super::{
+        Batch, Class, Instant, Message, Plan, RUN_BYTES, RUN_DATAGRAMS, SocketAddr, Tuple, run_length,
+    };
     use std::collections::BTreeMap;
     use std::net::Ipv6Addr;
 
@@ -277,7 +284,8 @@ pub(crate) mod tests {
 
     fn tuple(socket: usize, peer: usize) -> Tuple {
         let port = 10_000 + peer as u16;
-        let ip = if peer % 3 == 0 { Ipv6Addr::LOCALHOST.into() } else { [192, 0, 2, peer as u8].into() };
+        let ip =
+            if peer.is_multiple_of(3) { Ipv6Addr::LOCALHOST.into() } else { [192, 0, 2, peer as u8].into() };
         Tuple { socket: socket as u16, remote: SocketAddr::new(ip, port) }
     }
 
@@ -381,20 +389,20 @@ pub(crate) mod tests {
         let batch = random(3);
         let chosen: Vec<u32> = (0..batch.0.len() as u32).collect();
         let mut plan = planned(&batch, |_| true);
-        let room = (plan.order.capacity(), plan.messages.capacity(), plan.groups.capacity(), plan.table.slots.len());
+        let room =
+            (plan.order.capacity(), plan.messages.capacity(), plan.groups.capacity(), plan.table.slots.len());
         for _ in 0..50 {
             plan.make(&batch, &chosen, |_| true);
         }
-        let after = (plan.order.capacity(), plan.messages.capacity(), plan.groups.capacity(), plan.table.slots.len());
+        let after =
+            (plan.order.capacity(), plan.messages.capacity(), plan.groups.capacity(), plan.table.slots.len());
         assert_eq!(room, after);
     }
 
     #[test]
     fn an_empty_datagram_never_joins_a_run() {
-        let batch = Numbered(vec![
-            (tuple(0, 1), Class::Video, vec![0; 10]),
-            (tuple(0, 1), Class::Video, Vec::new()),
-        ]);
+        let batch =
+            Numbered(vec![(tuple(0, 1), Class::Video, vec![0; 10]), (tuple(0, 1), Class::Video, Vec::new())]);
         assert_eq!(run_length(&batch, &[0, 1]), 1);
         assert_eq!(run_length(&batch, &[1, 0]), 1);
     }

@@ -42,5 +42,5 @@ mod waiting;
 
 pub use config::{MOST_SHARDS, ShardsConfig, StartError};
 pub use counters::ShardCounters;
-pub use shards::{CommandError, FromShard, Seat, ShardSetup, Shards, Sink, prepare, start};
+pub use shards::{FromShard, QueueError, Seat, ShardSetup, Shards, Sink, prepare, start};
 pub use turn::{Flow, ShardLoop};

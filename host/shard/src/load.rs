@@ -98,11 +98,7 @@ impl Totals {
 impl LoadMeter {
     /// Begins to measure; `cpu` is the thread's CPU time so far.
     pub(crate) fn new(now: Instant, cpu: Duration) -> Self {
-        Self {
-            delays: Delays::default(),
-            since: now,
-            before: Totals { cpu, ..Totals::default() },
-        }
+        Self { delays: Delays::default(), since: now, before: Totals { cpu, ..Totals::default() } }
     }
 
     /// The report of the interval that ends now; the next one begins.

@@ -53,8 +53,12 @@ pub(crate) fn mesh(node: NodeId, bells: &[Arc<Bell>], slots: usize) -> Vec<Rings
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
             let (producer, consumer) = RingBuffer::new(slots.max(1));
-            meshed[from].outbound[to] =
-                Some(Outbound { ring: producer, bell: Arc::clone(&bells[to]), held: VecDeque::new(), touched: false });
+            meshed[from].outbound[to] = Some(Outbound {
+                ring: producer,
+                bell: Arc::clone(&bells[to]),
+                held: VecDeque::new(),
+                touched: false,
+            });
             meshed[to].inbound.push(Inbound { from: place(node, from), ring: consumer });
         }
     }

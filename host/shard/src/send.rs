@@ -122,7 +122,13 @@ impl Sender {
     }
 
     /// A socket can take more again: sends what waited for that.
-    pub(crate) fn writable(&mut self, socket: usize, now: Instant, outlet: &mut impl Outlet, meter: &mut Meter<'_>) {
+    pub(crate) fn writable(
+        &mut self,
+        socket: usize,
+        now: Instant,
+        outlet: &mut impl Outlet,
+        meter: &mut Meter<'_>,
+    ) {
         self.core.gates[socket].full = false;
         self.backlogs[socket].drain_into(&mut self.entries);
         self.send_entries(now, outlet, meter);
@@ -230,7 +236,12 @@ enum Step {
 
 impl Core {
     fn new(sockets: usize) -> Self {
-        Self { plan: Plan::new(), gates: vec![Gate::default(); sockets], unsent: Vec::new(), pieces: Vec::new() }
+        Self {
+            plan: Plan::new(),
+            gates: vec![Gate::default(); sockets],
+            unsent: Vec::new(),
+            pieces: Vec::new(),
+        }
     }
 
     /// Sends the chosen datagrams; afterwards `unsent` says which a full socket refused.
@@ -354,7 +365,11 @@ impl Core {
     ) -> bool {
         let mut pieces = std::mem::take(&mut self.pieces);
         pieces.clear();
-        pieces.extend((0..u32::from(run.count)).map(|nth| Message { first: run.first + nth, count: 1, ..run }));
+        pieces.extend((0..u32::from(run.count)).map(|nth| Message {
+            first: run.first + nth,
+            count: 1,
+            ..run
+        }));
         let mut rest = pieces.as_slice();
         let mut passed = false;
         while !rest.is_empty() {

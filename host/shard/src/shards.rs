@@ -10,9 +10,9 @@ use crate::turn::{Flow, ShardLoop};
 use mio::Poll;
 use std::fmt;
 use std::net::UdpSocket;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 use tidegate_media::Engine;
@@ -74,8 +74,9 @@ pub struct Shards {
     desks: Vec<Desk>,
     stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    /// Each thread says its place here when it has ended, however it ended.
-    ended: Option<Receiver<Place>>,
+    /// Each thread says its place here when it has ended, however it ended. (Locked only so that `Shards` can be
+    /// shared among threads.)
+    ended: Option<Mutex<Receiver<Place>>>,
 }
 
 /// One shard, as the node sees it.
@@ -88,7 +89,7 @@ struct Desk {
 
 /// Why a command did not reach its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
+pub enum QueueError {
     /// As many wait as may wait.
     #[error("{0} has too many commands waiting")]
     Full(Place),
@@ -105,9 +106,11 @@ pub enum CommandError {
 ///
 /// # Errors
 /// Whatever [`StartError`] names; nothing stays bound then.
+#[expect(clippy::needless_pass_by_value, reason = "a handle is given away, as to `start`")]
 pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>), StartError> {
     let bound = bind(config)?;
-    let polls: Vec<Poll> = bound.iter().map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Thread)?;
+    let polls: Vec<Poll> =
+        bound.iter().map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Thread)?;
     let bells: Vec<Arc<Bell>> = polls
         .iter()
         .map(|poll| Bell::new(poll).map(Arc::new))
@@ -145,11 +148,15 @@ pub fn start(
 ) -> Result<Shards, StartError> {
     let (mut shards, seats) = prepare(config, sink)?;
     let (say_ended, ended) = channel();
-    shards.ended = Some(ended);
+    shards.ended = Some(Mutex::new(ended));
     let make_engine = Arc::new(make_engine);
     let pin = config.pin && enough_cores(seats.len());
     for (core, seat) in seats.into_iter().enumerate() {
-        let ending = Ending { place: seat.setup.place, counters: Arc::clone(&seat.counters), say_ended: say_ended.clone() };
+        let ending = Ending {
+            place: seat.setup.place,
+            counters: Arc::clone(&seat.counters),
+            say_ended: say_ended.clone(),
+        };
         let make_engine = Arc::clone(&make_engine);
         let thread = Builder::new().name(format!("shard-{core}")).spawn(move || {
             let _ending = ending;
@@ -221,12 +228,12 @@ impl Shards {
     /// Queues a command and wakes the shard if it sleeps. Commands of one caller to one place apply in order.
     ///
     /// # Errors
-    /// [`CommandError`]; the command is gone then, and may be made again.
-    pub fn command(&self, place: Place, command: Command) -> Result<(), CommandError> {
-        let desk = self.desk(place).ok_or(CommandError::Unknown(place))?;
+    /// [`QueueError`]; the command is gone then, and may be made again.
+    pub fn command(&self, place: Place, command: Command) -> Result<(), QueueError> {
+        let desk = self.desk(place).ok_or(QueueError::Unknown(place))?;
         desk.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => CommandError::Full(place),
-            TrySendError::Disconnected(_) => CommandError::Stopped(place),
+            TrySendError::Full(_) => QueueError::Full(place),
+            TrySendError::Disconnected(_) => QueueError::Stopped(place),
         })?;
         desk.bell.ring();
         Ok(())
@@ -235,7 +242,10 @@ impl Shards {
     /// Each shard's counters, now.
     #[must_use]
     pub fn counters(&self) -> Vec<ShardCounters> {
-        self.desks.iter().map(|desk| desk.counters.snapshot(desk.setup.place, desk.bell.wakes.get())).collect()
+        self.desks
+            .iter()
+            .map(|desk| desk.counters.snapshot(desk.setup.place, desk.bell.wakes.get()))
+            .collect()
     }
 
     /// Has every shard finish its queued commands, send what is due and end, and waits up to `deadline` for that.
@@ -244,7 +254,9 @@ impl Shards {
     #[must_use]
     pub fn stop(mut self, deadline: Duration) -> Vec<Place> {
         self.tell_to_stop();
-        let Some(ended) = self.ended.take() else { return Vec::new() };
+        let Some(ended) = self.ended.take().and_then(|ended| ended.into_inner().ok()) else {
+            return Vec::new();
+        };
         let until = Instant::now() + deadline;
         let mut running: Vec<Place> = self.places().collect();
         while !running.is_empty() {

@@ -19,7 +19,7 @@ use tidegate_media::Engine;
 use tidegate_media::io::Incoming;
 use tidegate_types::command::Command;
 use tidegate_types::report::{LoadReport, Report};
-use tidegate_types::{NtpTime, Now, Place};
+use tidegate_types::{Now, NtpTime, Place};
 
 /// Commands handled in one turn; the others wait for the next, so that media does not wait for them.
 const TURN_COMMANDS: usize = 64;
@@ -150,7 +150,8 @@ impl ShardLoop {
         }
         let now = Instant::now();
         let retry = self.rings.holds_back().then(|| now + RING_RETRY);
-        let deadlines = [Some(self.next_report), self.engine.next_timeout(), self.sender.next_release(), retry];
+        let deadlines =
+            [Some(self.next_report), self.engine.next_timeout(), self.sender.next_release(), retry];
         let next = deadlines.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
         next.into_iter().chain(wait).min()
     }
@@ -273,7 +274,8 @@ impl ShardLoop {
 
     fn watch_full_sockets(&mut self) {
         for socket in 0..self.sockets.len() {
-            let watched = self.sockets.watch_writable(socket, self.sender.is_full(socket), self.poll.registry());
+            let watched =
+                self.sockets.watch_writable(socket, self.sender.is_full(socket), self.poll.registry());
             if let Err(error) = watched {
                 tracing::error!(%error, place = %self.place, "a full socket cannot be watched");
             }

@@ -48,7 +48,6 @@ impl Shelf {
     }
 
     /// Its slot may be reused. By value: an entry is freed once.
-    #[expect(clippy::needless_pass_by_value)]
     pub(crate) fn free(&mut self, entry: Entry) {
         self.free.push(entry.slot);
     }
@@ -235,7 +234,10 @@ mod tests {
         assert_eq!(story.backlog.len(), BACKLOG_DATAGRAMS);
         let mut entries = Vec::new();
         story.backlog.drain_into(&mut entries);
-        assert_eq!(entries.first().map(|entry| (entry.class, story.number(entry))), Some((Class::Control, 0)));
+        assert_eq!(
+            entries.first().map(|entry| (entry.class, story.number(entry))),
+            Some((Class::Control, 0))
+        );
         assert!(entries.is_sorted_by_key(|entry| (entry.class, story.number(entry))));
     }
 

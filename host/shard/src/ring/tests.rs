@@ -41,7 +41,12 @@ fn media() -> Crossing {
         payload: 0..0,
         buffer: Arc::new(Buffer::default()),
     };
-    Crossing::Relay(RelayMessage::Media(RelayPacket { relay: RelayId(1), sequence: 0, repair: false, packet }))
+    Crossing::Relay(RelayMessage::Media(RelayPacket {
+        relay: RelayId(1),
+        sequence: 0,
+        repair: false,
+        packet,
+    }))
 }
 
 /// A shard that only has rings.

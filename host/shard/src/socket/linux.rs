@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::{null_mut, read_unaligned, write_unaligned};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_types::packet::BUFFER_BYTES;
 use tidegate_types::Buffer;
+use tidegate_types::packet::BUFFER_BYTES;
 
 /// UDP_SEGMENT is tried, and rested where it is refused.
 pub(super) const MAY_SEGMENT: bool = true;
@@ -56,7 +56,10 @@ pub(crate) fn open(address: SocketAddr, options: Options) -> io::Result<BoundSoc
 /// CPU time of the calling thread.
 pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// Binds the calling thread to the n-th of the cores it may use; an error where there are not that many.
@@ -84,9 +87,8 @@ fn merge_arrivals(socket: RawFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the option's value is the local `on`, alive during the call, and `length` is its size.
-    let result = unsafe {
-        libc::setsockopt(socket, libc::SOL_UDP, libc::UDP_GRO, (&raw const on).cast(), length)
-    };
+    let result =
+        unsafe { libc::setsockopt(socket, libc::SOL_UDP, libc::UDP_GRO, (&raw const on).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -155,7 +157,8 @@ struct Control([u8; CONTROL_BYTES]);
 const CONTROL_BYTES: usize = 32;
 
 // SAFETY: CMSG_SPACE only computes.
-const _: () = assert!(unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as libc::c_uint) } as usize <= CONTROL_BYTES);
+const _: () =
+    assert!(unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as libc::c_uint) } as usize <= CONTROL_BYTES);
 const _: () = assert!(align_of::<libc::cmsghdr>() <= align_of::<Control>());
 
 /// Memory that `recvmmsg` writes to, reused.
@@ -218,7 +221,8 @@ impl ReceiveSpace {
     fn prepare(&mut self) -> io::Result<()> {
         self.vectors.clear();
         self.headers.clear();
-        for (buffer, overflow) in self.buffers.iter_mut().zip(self.overflow.chunks_exact_mut(OVERFLOW_BYTES)) {
+        for (buffer, overflow) in self.buffers.iter_mut().zip(self.overflow.chunks_exact_mut(OVERFLOW_BYTES))
+        {
             self.vectors.push(vector(space(buffer)?));
             self.vectors.push(vector(overflow));
         }
@@ -282,7 +286,8 @@ impl ReceiveSpace {
         for start in (segment..length).step_by(segment) {
             let end = length.min(start + segment);
             let head = &buffer.bytes()[start.min(BUFFER_BYTES)..end.min(BUFFER_BYTES)];
-            let tail = &overflow[start.max(BUFFER_BYTES) - BUFFER_BYTES..end.max(BUFFER_BYTES) - BUFFER_BYTES];
+            let tail =
+                &overflow[start.max(BUFFER_BYTES) - BUFFER_BYTES..end.max(BUFFER_BYTES) - BUFFER_BYTES];
             arrivals.take_copy(remote, [head, tail]);
         }
         set_length(&mut buffer, segment);

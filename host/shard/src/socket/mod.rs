@@ -95,7 +95,12 @@ impl Sockets {
     }
 
     /// Watches a socket for writability, or no longer.
-    pub(crate) fn watch_writable(&mut self, index: usize, watch: bool, registry: &Registry) -> io::Result<()> {
+    pub(crate) fn watch_writable(
+        &mut self,
+        index: usize,
+        watch: bool,
+        registry: &Registry,
+    ) -> io::Result<()> {
         let socket = &mut self.sockets[index];
         if socket.watched_writable != watch {
             let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
@@ -106,7 +111,13 @@ impl Sockets {
     }
 
     /// Reads one batch into buffers of `pool` and appends it to `into`.
-    pub(crate) fn receive(&mut self, index: usize, pool: &mut Pool, into: &mut Vec<Incoming>, counters: &Counters) {
+    pub(crate) fn receive(
+        &mut self,
+        index: usize,
+        pool: &mut Pool,
+        into: &mut Vec<Incoming>,
+        counters: &Counters,
+    ) {
         counters.receive_calls.add(1);
         let socket = &mut self.sockets[index];
         let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
