@@ -1,1 +1,41 @@
-//! (placeholder)
+//! Policies: WebAssembly components that decide who may, where and what should change; loaded, bounded, asked and
+//! remembered.
+//!
+//! Knows nothing of rooms, transports or packets beyond what a question says, and does nothing with an answer: it
+//! answers, the directory acts. Each failure has a name; each component has a bound on time, memory, stack, tables,
+//! log lines and stored bytes, and reaches nothing but `tidegate:policy`'s host interfaces.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tidegate_policy::{LoadError, Policies, PluginConfig, PolicyConfig, Source};
+//!
+//! let plugin = |name| PluginConfig::new(Source::Embedded { name, bytes: b"not wasm".as_slice().into() });
+//! let config = PolicyConfig::new(plugin("who"), plugin("where"), plugin("what"));
+//! let refused = Policies::start(config, Arc::new(|| 0), Arc::new(|answer| println!("{answer:?}")));
+//! assert!(matches!(refused, Err(LoadError::NotAComponent { origin, .. }) if origin == "who"));
+//! ```
+#![forbid(unsafe_code)]
+
+mod bindings;
+mod bounds;
+mod config;
+mod convert;
+mod crypto;
+mod engine;
+mod error;
+pub mod feed;
+pub mod host;
+mod imports;
+mod instance;
+mod journal;
+pub mod plugin;
+mod queue;
+mod record;
+mod runtime;
+mod slot;
+mod store;
+
+pub use config::{Lookup, PluginConfig, PolicyConfig, Source};
+pub use error::{LoadError, Problem};
+pub use plugin::Clock;
+pub use runtime::{Policies, Sink};

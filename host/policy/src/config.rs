@@ -1,0 +1,115 @@
+//! What an operator chooses about policies. Knows nothing of how a component runs.
+
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The policies of one host, and what they may cost.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// Who may.
+    pub authorize: PluginConfig,
+    /// Where.
+    pub allocate: PluginConfig,
+    /// What to change.
+    pub balance: PluginConfig,
+    /// Threads that policies run on. One decision never holds the last free one, so with two a looping plugin
+    /// cannot stop the others; with one it can, until its deadline.
+    pub threads: usize,
+    /// The most questions that wait for one decision; one more is answered `queue-full`.
+    pub queue: usize,
+    /// What `need` may ask for, by name.
+    pub lookups: BTreeMap<String, Lookup>,
+    /// The most memory that one instance may have, in bytes. Raising it raises what a runaway plugin costs:
+    /// this much for each instance, at most `threads` instances a decision.
+    pub memory_bytes: usize,
+    /// An instance is made anew after so many decisions, which bounds slow leaks in plugins.
+    pub recycle_calls: u64,
+    /// How many of the last decisions are remembered.
+    pub records: usize,
+}
+
+impl PolicyConfig {
+    /// The usual bounds around three plugins.
+    #[must_use]
+    pub const fn new(authorize: PluginConfig, allocate: PluginConfig, balance: PluginConfig) -> Self {
+        Self {
+            authorize,
+            allocate,
+            balance,
+            threads: 2,
+            queue: 1_024,
+            lookups: BTreeMap::new(),
+            memory_bytes: 16 << 20,
+            recycle_calls: 1_000_000,
+            records: 256,
+        }
+    }
+}
+
+/// One plugin and its configuration.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    /// Where its component comes from.
+    pub source: Source,
+    /// Handed to its `configure`; `null` where there is none.
+    pub configuration: Value,
+}
+
+impl PluginConfig {
+    /// A plugin that takes no configuration.
+    #[must_use]
+    pub const fn new(source: Source) -> Self {
+        Self { source, configuration: Value::Null }
+    }
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Built into the host.
+    Embedded {
+        /// The stock policy's name.
+        name: &'static str,
+        /// The component.
+        bytes: Cow<'static, [u8]>,
+    },
+    /// A file.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// `stock` or the path, as operators are told.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Embedded { .. } => "stock".into(),
+            Self::Path(path) => path.display().to_string(),
+        }
+    }
+
+    /// What logs and errors call the plugin: the stock name or the path.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Embedded { name, .. } => (*name).into(),
+            Self::Path(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Where `need` finds its values.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// A fixed table; a key that is not in it is told as such to the policy.
+    Static(BTreeMap<String, String>),
+}
+
+impl Lookup {
+    /// The value, or a plain reason why there is none.
+    pub(crate) fn find(&self, key: &str) -> Result<String, String> {
+        match self {
+            Self::Static(table) => table.get(key).cloned().ok_or_else(|| "no entry".into()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! How wasmtime is set up: what bounds a guest's time, memory and stack. Knows nothing of decisions.
+//!
+//! Not contained by these settings: time inside host functions (each of them is short and bounded) and floods of
+//! log lines (`journal` has an allowance).
+
+use crate::config::PolicyConfig;
+use crate::error::LoadError;
+use std::time::Duration;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimits,
+    StoreLimitsBuilder,
+};
+
+/// How often a running guest is checked against its deadline.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// What one call may copy out of a guest, in bytes: an answer beyond it is not read.
+pub(crate) const COPIED_BYTES: usize = 1 << 20;
+
+/// A guest's own stack. Deeper recursion traps; worker threads have four times that.
+const STACK_BYTES: usize = 512 << 10;
+/// Address space for each memory: at 4 GiB a bounds check costs nothing; with 64 MiB calls are 15% slower.
+const RESERVED_BYTES: u64 = 4 << 30;
+/// Memory that a free slot keeps, so that the next instance in it need not fault it in again.
+const KEPT_BYTES: usize = 1 << 20;
+/// The most entries of a guest's tables (its indirect functions).
+const TABLE_ELEMENTS: usize = 20_000;
+/// Core modules in one component: the guest's own and the adapters around it.
+const CORE_INSTANCES: u32 = 16;
+const MEMORIES: u32 = 2;
+const TABLES: u32 = 8;
+
+/// An engine for all policies of one host.
+pub(crate) fn engine(policy: &PolicyConfig) -> Result<Engine, LoadError> {
+    let mut config = bounded();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(slots(policy)));
+    Engine::new(&config).map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })
+}
+
+fn bounded() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .memory_reservation(RESERVED_BYTES)
+        // A call without it is three times as fast; a policy answers one question at a time.
+        .concurrency_support(false)
+        // What differs from run to run or from machine to machine is off, so that a record replays (threads are not
+        // compiled into this wasmtime at all).
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        // The guest's panic hook says where it happened; walking the stack would cost more than the call.
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+/// Slots for every instance that may live at once, and a few more for those that are being made anew.
+fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
+    let threads = u32::try_from(policy.threads.clamp(1, 64)).unwrap_or(64);
+    let instances = 3 * threads + 4;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES)
+        .total_memories(instances * MEMORIES)
+        .total_tables(instances * TABLES)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memory_size(policy.memory_bytes)
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEPT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// The bounds of one instance.
+pub(crate) fn limits(memory_bytes: usize) -> StoreLimits {
+    StoreLimitsBuilder::new()
+        .memory_size(memory_bytes)
+        .table_elements(TABLE_ELEMENTS)
+        .instances(CORE_INSTANCES as usize)
+        .memories(MEMORIES as usize)
+        .tables(TABLES as usize)
+        .build()
+}
+
+/// So many ticks that at least `time` passes before the last.
+pub(crate) fn ticks(time: Duration) -> u64 {
+    let whole = time.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(1)
+}

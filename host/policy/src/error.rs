@@ -1,0 +1,117 @@
+//! Why a policy cannot be put in force: which file, what was wanted, what was found, what to do. Knows nothing of
+//! decisions that fail later; those are `types::decision::Failure`.
+
+use tidegate_types::decision::Decision;
+
+/// Why [`crate::Policies::start`] did not.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{origin}: cannot be read ({reason}); give the path of a component file")]
+    Unreadable {
+        /// Which component.
+        origin: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The bytes are something else.
+    #[error(
+        "{origin}: not a WebAssembly component but {found}; build the plugin for wasm32-unknown-unknown and \
+         wrap it with wit-component"
+    )]
+    NotAComponent {
+        /// Which component.
+        origin: String,
+        /// What it looks like.
+        found: String,
+    },
+    /// It begins like a component, but is none that this host can compile.
+    #[error("{origin}: the component is not valid here ({reason}); build it again with the current SDK")]
+    Invalid {
+        /// Which component.
+        origin: String,
+        /// What the compiler said.
+        reason: String,
+    },
+    /// It exports something else than the decision needs.
+    #[error(
+        "{origin}: given for {}, which needs the export {missing}, but the component exports {exports}; {fix}",
+        decision.name()
+    )]
+    WrongWorld {
+        /// Which component.
+        origin: String,
+        /// What it was given for.
+        decision: Decision,
+        /// The first interface that it lacks.
+        missing: String,
+        /// What it exports instead.
+        exports: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It wants something that policies are not given.
+    #[error(
+        "{origin}: imports {import}, which is not granted; a policy reaches tidegate:policy's host-log, \
+         host-counters, host-store and host-crypto only. Imports of wasi: come with a WASI target: build for \
+         wasm32-unknown-unknown"
+    )]
+    ImportNotGranted {
+        /// Which component.
+        origin: String,
+        /// The import's name.
+        import: String,
+    },
+    /// It was built against another version of the interface.
+    #[error(
+        "{origin}: built for tidegate:policy@{found}, but this host offers {offered}; {}",
+        "update the older of the two: the host, or the SDK that the plugin is built with"
+    )]
+    OtherVersion {
+        /// Which component.
+        origin: String,
+        /// The version it names.
+        found: String,
+        /// The version this host offers.
+        offered: &'static str,
+    },
+    /// It did not survive its first steps.
+    #[error("{origin}: failed while it was started ({reason}); its log lines above may say why")]
+    Start {
+        /// Which component.
+        origin: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// It does not accept its configuration.
+    #[error("{origin}: does not accept its configuration: {}", list(problems))]
+    Configuration {
+        /// Which component.
+        origin: String,
+        /// What is wrong.
+        problems: Vec<Problem>,
+    },
+    /// The runtime itself could not be set up.
+    #[error("the WebAssembly runtime cannot start ({reason}); it needs address space: lift `ulimit -v`")]
+    Runtime {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// One thing that is wrong with a plugin's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a JSON pointer; empty for the whole.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+fn list(problems: &[Problem]) -> String {
+    let line = |problem: &Problem| match problem.pointer.as_str() {
+        "" => problem.message.clone(),
+        pointer => format!("{pointer}: {}", problem.message),
+    };
+    problems.iter().map(line).collect::<Vec<_>>().join("; ")
+}

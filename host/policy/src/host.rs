@@ -1,0 +1,62 @@
+//! What a decider is to the runtime, be it a component or native code: the same traits, so that the two can be
+//! measured against each other. Knows nothing of queues, threads or WebAssembly.
+
+use crate::feed::Cluster;
+use std::time::Duration;
+use tidegate_types::cluster::CellChange;
+use tidegate_types::decision::{
+    AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceRequest, Failure, PlaceAnswer, PlaceRequest,
+};
+
+/// One instance of a policy. It decides one thing at a time.
+///
+/// An instance that answers with a failure other than [`Failure::Stale`] is dropped and made anew.
+pub trait Instance: Send {
+    /// From now on it may run for so long; what is still running then is interrupted. Native code is trusted and
+    /// ignores it.
+    fn allow(&mut self, time: Duration) {
+        let _ = time;
+    }
+}
+
+/// Who may.
+pub trait Authorize: Instance {
+    /// Decides.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn authorize(&mut self, request: &AuthorizeRequest) -> Result<AuthorizeAnswer, Failure>;
+}
+
+/// One that must know the cluster before it decides.
+pub trait Fed: Instance {
+    /// The whole cluster, instead of what was told before.
+    ///
+    /// # Errors
+    /// Why it could not be told.
+    fn reset(&mut self, cluster: &Cluster) -> Result<(), Failure>;
+
+    /// What changed since. False asks for a reset.
+    ///
+    /// # Errors
+    /// Why it could not be told.
+    fn delta(&mut self, generation: u64, changes: &[CellChange]) -> Result<bool, Failure>;
+}
+
+/// Where.
+pub trait Allocate: Fed {
+    /// Decides.
+    ///
+    /// # Errors
+    /// Why there is no answer; [`Failure::Stale`] if it names a place that is not in the feed.
+    fn place(&mut self, request: &PlaceRequest) -> Result<PlaceAnswer, Failure>;
+}
+
+/// What to change.
+pub trait Balance: Fed {
+    /// Decides.
+    ///
+    /// # Errors
+    /// Why there is no answer; [`Failure::Stale`] if it names a place that is not in the feed.
+    fn balance(&mut self, request: &BalanceRequest) -> Result<BalanceAnswer, Failure>;
+}

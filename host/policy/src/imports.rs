@@ -1,0 +1,104 @@
+//! What a guest can reach of the host: its log, its numbers, its store and signature checks. Nothing else is
+//! linked, so nothing else can be reached. Each of these returns at once: a guest inside one cannot be interrupted.
+
+use crate::bindings::tidegate::policy::{host_counters, host_crypto, host_log, host_store, types};
+use crate::crypto;
+use crate::journal::Journal;
+use crate::store::Store;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use wasmtime::StoreLimits;
+
+/// What all instances of one policy share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    store: Mutex<Store>,
+    journal: Mutex<Journal>,
+}
+
+impl Shared {
+    pub(crate) fn new(plugin: String) -> Arc<Self> {
+        Arc::new(Self { store: Mutex::default(), journal: Mutex::new(Journal::new(plugin)) })
+    }
+
+    /// The policy's memory.
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy's voice.
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The host as one instance sees it.
+pub(crate) struct HostState {
+    /// Bounds of its memory and tables.
+    pub(crate) limits: StoreLimits,
+    /// What it shares with the policy's other instances.
+    pub(crate) shared: Arc<Shared>,
+    /// The moment of the decision under way: a record must replay, so no clock is read.
+    pub(crate) unix_ms: u64,
+}
+
+impl types::Host for HostState {}
+
+impl host_log::Host for HostState {
+    fn log(&mut self, level: String, message: String) {
+        self.shared.journal().line(&level, &message, Instant::now());
+    }
+}
+
+impl host_counters::Host for HostState {
+    fn add(&mut self, name: String, by: u64) {
+        self.shared.journal().add(name, by);
+    }
+
+    fn set(&mut self, name: String, value: u64) {
+        self.shared.journal().set(name, value);
+    }
+}
+
+impl host_store::Host for HostState {
+    fn get(&mut self, key: String) -> Option<Vec<u8>> {
+        self.shared.store().get(&key, self.unix_ms).map(<[u8]>::to_vec)
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>, expires_unix_ms: Option<u64>) -> Result<(), String> {
+        let written = self.shared.store().set(key, value, expires_unix_ms, self.unix_ms);
+        written.map_err(|error| error.to_string())
+    }
+
+    fn replace(
+        &mut self,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+        expires_unix_ms: Option<u64>,
+    ) -> Result<bool, String> {
+        let mut store = self.shared.store();
+        let replaced = store.replace(key, expected.as_deref(), value, expires_unix_ms, self.unix_ms);
+        replaced.map_err(|error| error.to_string())
+    }
+
+    fn remove(&mut self, key: String) -> bool {
+        self.shared.store().remove(&key, self.unix_ms)
+    }
+
+    fn keys(&mut self, prefix: String, after: String, limit: u32) -> Vec<String> {
+        self.shared.store().keys(&prefix, &after, limit, self.unix_ms)
+    }
+}
+
+impl host_crypto::Host for HostState {
+    fn verify(
+        &mut self,
+        algorithm: String,
+        key: Vec<u8>,
+        message: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<bool, String> {
+        crypto::verify(&algorithm, &key, &message, &signature).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,117 @@
+//! One instance of a component, as a decider. Knows nothing of when it is asked.
+
+use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing, cluster_feed};
+use crate::bindings::tidegate::policy::types::Column as WitColumn;
+use crate::convert;
+use crate::engine::ticks;
+use crate::feed::{self, Cluster, Places};
+use crate::host;
+use crate::imports::HostState;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_types::cluster::CellChange;
+use tidegate_types::decision::{
+    AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceRequest, Failure, PlaceAnswer, PlaceRequest,
+};
+use wasmtime::{Store, Trap};
+
+/// A guest that is called through `E`. After any trap it can never be entered again.
+pub(crate) struct Guest<E> {
+    store: Store<HostState>,
+    exports: E,
+    /// What its row handles mean: those of the last reset that it was told.
+    places: Arc<Places>,
+}
+
+/// The exports of a guest that holds the cluster.
+pub(crate) struct Fed<D> {
+    pub(crate) feed: cluster_feed::Guest,
+    pub(crate) decide: D,
+}
+
+impl<E> Guest<E> {
+    pub(crate) fn new(store: Store<HostState>, exports: E) -> Self {
+        Self { store, exports, places: Arc::default() }
+    }
+
+    /// Names what ended a call, and tells the log more.
+    fn failed(&self, error: &wasmtime::Error) -> Failure {
+        let failure = match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Failure::Deadline,
+            Some(_) => Failure::Trap,
+            // It returned, but what it returned could not be read: too large, not text, outside its memory.
+            None => Failure::Nonsense,
+        };
+        let reason = format!("{}: {}", failure.name(), error.root_cause());
+        self.store.data().shared.journal().trouble(&reason, Instant::now());
+        failure
+    }
+}
+
+impl<E: Send> host::Instance for Guest<E> {
+    fn allow(&mut self, time: Duration) {
+        self.store.set_epoch_deadline(ticks(time));
+    }
+}
+
+impl host::Authorize for Guest<authorization::Guest> {
+    fn authorize(&mut self, request: &AuthorizeRequest) -> Result<AuthorizeAnswer, Failure> {
+        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        let request = convert::authorize_request(request);
+        let answer = self.exports.call_authorize(&mut self.store, &request);
+        answer.map(convert::authorize_answer).map_err(|error| self.failed(&error))
+    }
+}
+
+impl<D: Send> host::Fed for Guest<Fed<D>> {
+    fn reset(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        self.places = cluster.places().clone();
+        let columns: Vec<WitColumn> = feed::columns()
+            .zip(cluster.numbers())
+            .map(|((name, unit), values)| WitColumn {
+                name: name.into(),
+                unit: unit.into(),
+                values: values.clone(),
+            })
+            .collect();
+        let rows = u32::try_from(cluster.rows()).unwrap_or(u32::MAX);
+        let told = self.exports.feed.call_reset(
+            &mut self.store,
+            cluster.generation(),
+            rows,
+            &columns,
+            cluster.labels(),
+        );
+        told.map_err(|error| self.failed(&error))
+    }
+
+    fn delta(&mut self, generation: u64, changes: &[CellChange]) -> Result<bool, Failure> {
+        let columns: Vec<u32> = changes.iter().map(|change| change.column as u32).collect();
+        let rows: Vec<u32> = changes.iter().map(|change| change.row).collect();
+        let values: Vec<u64> = changes.iter().map(|change| change.value).collect();
+        let told = self.exports.feed.call_delta(&mut self.store, generation, &columns, &rows, &values, &[]);
+        told.map(|answer| answer.is_ok()).map_err(|error| self.failed(&error))
+    }
+}
+
+impl host::Allocate for Guest<Fed<allocation::Guest>> {
+    fn place(&mut self, request: &PlaceRequest) -> Result<PlaceAnswer, Failure> {
+        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        let request = convert::place_request(request, &self.places);
+        match self.exports.decide.call_place(&mut self.store, &request) {
+            Ok(answer) => convert::place_answer(answer, &self.places),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+}
+
+impl host::Balance for Guest<Fed<balancing::Guest>> {
+    fn balance(&mut self, request: &BalanceRequest) -> Result<BalanceAnswer, Failure> {
+        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        let request = convert::balance_request(request, &self.places);
+        match self.exports.decide.call_balance(&mut self.store, &request) {
+            Ok(answer) => convert::balance_answer(answer, &self.places),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+}

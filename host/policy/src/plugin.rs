@@ -1,0 +1,405 @@
+//! From a file to a policy that can make instances: reads, checks, compiles, links and configures. Knows nothing
+//! of queues and threads.
+//!
+//! ```text
+//! source ─▶ bytes ─▶ component ─▶ imports granted? exports what the decision needs? ─▶ described, configured
+//! ```
+
+use crate::bindings::Every;
+use crate::bindings::exports::tidegate::policy::{
+    allocation, authorization, balancing, cluster_feed, lifecycle,
+};
+use crate::config::{PluginConfig, PolicyConfig, Source};
+use crate::engine::{self, COPIED_BYTES, ticks};
+use crate::error::{LoadError, Problem};
+use crate::feed;
+use crate::host;
+use crate::imports::{HostState, Shared};
+use crate::instance::{Fed, Guest};
+use aws_lc_rs::digest::{SHA256, digest};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_types::decision::{Decision, Failure};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::{Engine, Store};
+
+/// The version of the interface that this host offers.
+const OFFERED: &str = "1.0.0";
+/// What policies may import, besides types.
+const GRANTED: [&str; 5] = ["types", "host-log", "host-counters", "host-store", "host-crypto"];
+/// The largest component file, in bytes. Guests that carry an interpreter have 20 MB.
+const FILE_BYTES: u64 = 64 << 20;
+/// What `describe` and `configure` may take when a host starts.
+const START_TIME: Duration = Duration::from_secs(1);
+/// What `configure` may take when an instance is made anew.
+const RESTART_TIME: Duration = Duration::from_millis(100);
+
+/// Gives the wall clock in milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Loads plugins into one engine.
+pub struct Loader {
+    engine: Engine,
+    linker: Linker<HostState>,
+    memory_bytes: usize,
+    lookups: Vec<String>,
+    clock: Clock,
+}
+
+impl Loader {
+    /// An engine with the bounds of `config`.
+    ///
+    /// # Errors
+    /// [`LoadError::Runtime`] if the system has not the address space for it.
+    pub fn new(config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
+        let engine = engine::engine(config)?;
+        let mut linker = Linker::new(&engine);
+        Every::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)
+            .map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })?;
+        let lookups = config.lookups.keys().cloned().collect();
+        Ok(Self { engine, linker, memory_bytes: config.memory_bytes, lookups, clock })
+    }
+
+    /// The engine; its epoch is to be moved on by one each [`engine::TICK`].
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Loads a plugin for one decision and tries its configuration.
+    ///
+    /// # Errors
+    /// Says which file, what was wanted, what was found and what to do.
+    pub fn load(&self, decision: Decision, config: &PluginConfig) -> Result<Plugin, LoadError> {
+        let origin = config.source.label();
+        let bytes = read(&config.source)?;
+        let component = self.compile(&origin, &bytes)?;
+        self.check(&origin, decision, &component)?;
+        let mut plugin = self.link(decision, config, &component, &bytes)?;
+        plugin.introduce()?;
+        Ok(plugin)
+    }
+
+    fn compile(&self, origin: &str, bytes: &[u8]) -> Result<Component, LoadError> {
+        if let Some(found) = not_a_component(bytes) {
+            return Err(LoadError::NotAComponent { origin: origin.into(), found });
+        }
+        Component::from_binary(&self.engine, bytes)
+            .map_err(|error| LoadError::Invalid { origin: origin.into(), reason: one_line(&error) })
+    }
+
+    /// Is all that it imports granted, and all that the decision needs exported?
+    fn check(&self, origin: &str, decision: Decision, component: &Component) -> Result<(), LoadError> {
+        let shape = component.component_type();
+        for (name, _) in shape.imports(&self.engine) {
+            check_import(origin, name)?;
+        }
+        let exports: Vec<&str> = shape.exports(&self.engine).map(|(name, _)| name).collect();
+        check_exports(origin, decision, &exports)
+    }
+
+    fn link(
+        &self,
+        decision: Decision,
+        config: &PluginConfig,
+        component: &Component,
+        bytes: &[u8],
+    ) -> Result<Plugin, LoadError> {
+        let label = config.source.label();
+        let invalid =
+            |error: wasmtime::Error| LoadError::Invalid { origin: label.clone(), reason: one_line(&error) };
+        let pre = self.linker.instantiate_pre(component).map_err(invalid)?;
+        Ok(Plugin {
+            decision,
+            lifecycle: lifecycle::GuestIndices::new(&pre).map_err(invalid)?,
+            entry: Entry::new(decision, &pre).map_err(invalid)?,
+            pre,
+            shared: Shared::new(label.clone()),
+            label,
+            origin: config.source.origin(),
+            digest: hexadecimal(digest(&SHA256, bytes).as_ref()),
+            name: String::new(),
+            version: String::new(),
+            configuration: config.configuration.to_string(),
+            lookups: self.lookups.clone(),
+            memory_bytes: self.memory_bytes,
+            clock: self.clock.clone(),
+        })
+    }
+}
+
+fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
+    match source {
+        Source::Embedded { bytes, .. } => Ok(Cow::Borrowed(bytes)),
+        Source::Path(path) => read_file(path).map(Cow::Owned),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |reason: String| LoadError::Unreadable { origin: path.display().to_string(), reason };
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(unreadable(format!("larger than {FILE_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// What the bytes are, if they are no component: the first eight tell.
+fn not_a_component(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => None,
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Some("a core WebAssembly module (the step that wraps it is missing)".into())
+        }
+        [b'\0', b'a', b's', b'm', ..] => Some("WebAssembly of a version that is not known here".into()),
+        [] => Some("an empty file".into()),
+        _ => Some(format!(
+            "a file that begins with {:?}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(8)])
+        )),
+    }
+}
+
+/// `tidegate:policy/host-log@1.0.0` as its interface and version.
+fn ours(name: &str) -> Option<(&str, &str)> {
+    let (interface, version) = name.strip_prefix("tidegate:policy/")?.split_once('@')?;
+    Some((interface, version))
+}
+
+fn check_import(origin: &str, name: &str) -> Result<(), LoadError> {
+    let not_granted = || LoadError::ImportNotGranted { origin: origin.into(), import: name.into() };
+    let (interface, version) = ours(name).ok_or_else(not_granted)?;
+    check_version(origin, version)?;
+    GRANTED.contains(&interface).then_some(()).ok_or_else(not_granted)
+}
+
+/// Versions interoperate within a major number; what a newer minor one adds is missed by name when it is linked.
+fn check_version(origin: &str, version: &str) -> Result<(), LoadError> {
+    if version.split('.').next() == OFFERED.split('.').next() {
+        return Ok(());
+    }
+    Err(LoadError::OtherVersion { origin: origin.into(), found: version.into(), offered: OFFERED })
+}
+
+const fn needed(decision: Decision) -> &'static [&'static str] {
+    match decision {
+        Decision::Authorize => &["lifecycle", "authorization"],
+        Decision::Allocate => &["lifecycle", "cluster-feed", "allocation"],
+        Decision::Balance => &["lifecycle", "cluster-feed", "balancing"],
+    }
+}
+
+fn check_exports(origin: &str, decision: Decision, exports: &[&str]) -> Result<(), LoadError> {
+    for (_, version) in exports.iter().filter_map(|name| ours(name)) {
+        check_version(origin, version)?;
+    }
+    let exported =
+        |interface: &str| exports.iter().filter_map(|name| ours(name)).any(|(name, _)| name == interface);
+    let Some(missing) = needed(decision).iter().find(|interface| !exported(interface)) else { return Ok(()) };
+    let fitting = Decision::ALL.iter().find(|other| needed(**other).iter().all(|name| exported(name)));
+    Err(LoadError::WrongWorld {
+        origin: origin.into(),
+        decision,
+        missing: format!("tidegate:policy/{missing}@{OFFERED}"),
+        exports: if exports.is_empty() { "nothing".into() } else { exports.join(", ") },
+        fix: fitting.map_or_else(
+            || format!("register it for the world {}", decision.name()),
+            |other| format!("it fits the decision {}: give it there", other.name()),
+        ),
+    })
+}
+
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The exports that a decision is called through, found once.
+enum Entry {
+    Authorize(authorization::GuestIndices),
+    Allocate(cluster_feed::GuestIndices, allocation::GuestIndices),
+    Balance(cluster_feed::GuestIndices, balancing::GuestIndices),
+}
+
+impl Entry {
+    fn new(decision: Decision, pre: &InstancePre<HostState>) -> wasmtime::Result<Self> {
+        let feed = || cluster_feed::GuestIndices::new(pre);
+        Ok(match decision {
+            Decision::Authorize => Self::Authorize(authorization::GuestIndices::new(pre)?),
+            Decision::Allocate => Self::Allocate(feed()?, allocation::GuestIndices::new(pre)?),
+            Decision::Balance => Self::Balance(feed()?, balancing::GuestIndices::new(pre)?),
+        })
+    }
+}
+
+/// One instance, ready to decide, as the decision that it is for.
+pub enum Decider {
+    /// Who may.
+    Authorize(Box<dyn host::Authorize>),
+    /// Where.
+    Allocate(Box<dyn host::Allocate>),
+    /// What to change.
+    Balance(Box<dyn host::Balance>),
+}
+
+/// A plugin that was loaded for one decision.
+pub struct Plugin {
+    decision: Decision,
+    label: String,
+    origin: String,
+    digest: String,
+    name: String,
+    version: String,
+    pre: InstancePre<HostState>,
+    lifecycle: lifecycle::GuestIndices,
+    entry: Entry,
+    shared: Arc<Shared>,
+    configuration: String,
+    lookups: Vec<String>,
+    memory_bytes: usize,
+    clock: Clock,
+}
+
+impl Plugin {
+    /// The decision that it was loaded for.
+    #[must_use]
+    pub const fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// `stock` or a path.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A new instance, configured, with everything else still to be told.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`], with the reason in the log.
+    pub fn decider(&self) -> Result<Decider, Failure> {
+        self.instantiate().map_err(|error| {
+            self.shared.journal().trouble(&error.to_string(), Instant::now());
+            Failure::Unavailable
+        })
+    }
+
+    fn instantiate(&self) -> Result<Decider, LoadError> {
+        let (mut store, instance) = self.open(RESTART_TIME)?;
+        self.configure(&mut store, &instance)?;
+        self.decider_of(store, &instance).map_err(|error| self.failed(&error))
+    }
+
+    fn decider_of(
+        &self,
+        mut store: Store<HostState>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Decider> {
+        Ok(match &self.entry {
+            Entry::Authorize(decide) => {
+                let decide = decide.load(&mut store, instance)?;
+                Decider::Authorize(Box::new(Guest::new(store, decide)))
+            }
+            Entry::Allocate(feed, decide) => {
+                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
+                Decider::Allocate(Box::new(Guest::new(store, Fed { feed, decide })))
+            }
+            Entry::Balance(feed, decide) => {
+                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
+                Decider::Balance(Box::new(Guest::new(store, Fed { feed, decide })))
+            }
+        })
+    }
+
+    fn open(&self, time: Duration) -> Result<(Store<HostState>, wasmtime::component::Instance), LoadError> {
+        let state = HostState {
+            limits: engine::limits(self.memory_bytes),
+            shared: self.shared.clone(),
+            unix_ms: (self.clock)(),
+        };
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(COPIED_BYTES);
+        store.set_epoch_deadline(ticks(time));
+        let instance = self.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
+        Ok((store, instance))
+    }
+
+    /// Asks for name and version, and tries the configuration, in an instance that is thrown away.
+    fn introduce(&mut self) -> Result<(), LoadError> {
+        let (mut store, instance) = self.open(START_TIME)?;
+        let lifecycle = self.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
+        let description = lifecycle.call_describe(&mut store).map_err(|error| self.failed(&error))?;
+        self.configure(&mut store, &instance)?;
+        self.name = description.name;
+        self.version = description.version;
+        Ok(())
+    }
+
+    fn configure(
+        &self,
+        store: &mut Store<HostState>,
+        instance: &wasmtime::component::Instance,
+    ) -> Result<(), LoadError> {
+        let lifecycle = self.lifecycle.load(&mut *store, instance).map_err(|error| self.failed(&error))?;
+        let problems = lifecycle.call_configure(store, &self.setup()).map_err(|error| self.failed(&error))?;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let own =
+            |problem: lifecycle::Problem| Problem { pointer: problem.pointer, message: problem.message };
+        let problems = problems.into_iter().map(own).collect();
+        Err(LoadError::Configuration { origin: self.label.clone(), problems })
+    }
+
+    fn setup(&self) -> lifecycle::Setup {
+        let offered =
+            |(name, unit): (&str, &str)| lifecycle::OfferedColumn { name: name.into(), unit: unit.into() };
+        let fed = !matches!(self.entry, Entry::Authorize(_));
+        lifecycle::Setup {
+            decision: self.decision.name().into(),
+            configuration: self.configuration.clone(),
+            columns: feed::columns().filter(|_| fed).map(offered).collect(),
+            lookups: self.lookups.clone(),
+            attrs: Vec::new(),
+        }
+    }
+
+    fn failed(&self, error: &wasmtime::Error) -> LoadError {
+        LoadError::Start { origin: self.label.clone(), reason: error.root_cause().to_string() }
+    }
+}
