@@ -173,9 +173,9 @@ impl Call {
                 return;
             }
             for record in from_host {
-                for mut arriving in self.through_network(record) {
+                for arriving in self.through_network(record) {
                     // Errors of the client are the host's silence.
-                    let _ = self.client.receive(self.now.instant, &mut arriving);
+                    let _ = self.client.receive(self.now.instant, &arriving);
                 }
             }
             for record in from_client {

@@ -268,3 +268,43 @@ fn keying_material_of_a_wrong_length_is_refused() {
     }
     assert!(MasterKey::new(&[0; 33], &[]).is_err());
 }
+
+/// Against `rtc-srtp`, byte for byte, in both directions and across a rollover.
+#[test]
+fn another_implementation_agrees() {
+    use rtc_srtp::context::Context;
+    use rtc_srtp::crypto::default_provider;
+    use rtc_srtp::protection_profile::ProtectionProfile;
+
+    let provider = default_provider().unwrap();
+    for (profile, other) in [
+        (SrtpProfile::AeadAes256Gcm, ProtectionProfile::AeadAes256Gcm),
+        (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
+        (SrtpProfile::Aes128CmSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
+    ] {
+        let keys = Keys::split(profile, &material(profile), true).unwrap();
+        let context = |master: &MasterKey| {
+            Context::new(master.key(), master.salt(), other, None, None, provider.crypto()).unwrap()
+        };
+        let (mut from_us, mut to_us) = (context(&keys.local), context(&keys.remote));
+        let mut session = Session::new(&keys).unwrap();
+        let mut stream = SealStream::new(7);
+        for index in 65_530..65_540 {
+            let sealed = seal(&mut session, &mut stream, index).unwrap();
+            let opened = from_us.decrypt_rtp(&sealed).unwrap();
+            assert_eq!(opened[..], plain(7, index as u16), "{profile:?} {index:#x} from us");
+            let sealed = to_us.encrypt_rtp(&plain(7, index as u16)).unwrap();
+            assert_eq!(
+                open(&mut session, &sealed),
+                Ok(plain(7, index as u16)),
+                "{profile:?} {index:#x} to us"
+            );
+
+            let (mut report, length) = rtcp(9);
+            let end = session.seal_rtcp(&mut report, length).unwrap();
+            assert_eq!(from_us.decrypt_rtcp(&report[..end]).unwrap()[..], rtcp(9).0[..length], "{profile:?}");
+            let mut sealed = to_us.encrypt_rtcp(&rtcp(9).0[..length]).unwrap();
+            assert_eq!(session.open_rtcp(&mut sealed), Ok(length), "{profile:?}");
+        }
+    }
+}
