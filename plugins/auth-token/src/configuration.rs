@@ -95,7 +95,7 @@ impl Configuration {
             match key.check() {
                 Ok(key) => keys.push(key),
                 Err((field, message)) => {
-                    problems.push(Problem::at(format!("/keys/{index}/{field}"), message))
+                    problems.push(Problem::at(format!("/keys/{index}/{field}"), message));
                 }
             }
         }

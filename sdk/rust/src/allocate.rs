@@ -203,7 +203,7 @@ impl From<Placement> for wire::Placement {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cluster, Column, Parent, PlaceRequest};
+    use super::{Cluster, Column, Parent, PlaceRequest, Shard};
 
     fn chosen(parents: &[(u32, u32, u32)], draining: Option<u32>) -> Option<u32> {
         let mut cluster = Cluster::with_shards(4);
@@ -212,7 +212,7 @@ mod tests {
         }
         let parents = parents.iter().map(|&(row, depth, fan_out)| Parent { row, depth, fan_out }).collect();
         let request = PlaceRequest { parents, ..PlaceRequest::default() };
-        request.nearest_parent(&cluster, 2).map(|shard| shard.row())
+        request.nearest_parent(&cluster, 2).map(Shard::row)
     }
 
     #[test]

@@ -488,7 +488,7 @@ impl wire::Guest for Feed {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cluster, Column, wire_types};
+    use super::{Cluster, Column, Shard, wire_types};
     use std::time::Duration;
 
     fn column(name: &str, values: &[u64]) -> wire_types::Column {
@@ -543,10 +543,18 @@ mod tests {
     fn draining_and_removed_shards_take_nothing_new() {
         let mut cluster = fed();
         assert!(cluster.delta(4, &[2], &[0], &[1], &[1]));
-        assert_eq!(cluster.shards().map(|shard| shard.row()).collect::<Vec<_>>(), [2]);
-        assert_eq!(cluster.all_shards().map(|shard| shard.row()).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(cluster.shards().map(Shard::row).collect::<Vec<_>>(), [2]);
+        assert_eq!(cluster.all_shards().map(Shard::row).collect::<Vec<_>>(), [0, 2]);
         assert!(cluster.shard(1).is_none());
         assert!(cluster.delta(4, &[2], &[0], &[0], &[]));
         assert_eq!(cluster.shards().count(), 2);
+    }
+
+    #[test]
+    fn a_feed_that_tells_of_no_draining_drains_nothing() {
+        let mut cluster = fed();
+        cluster.reset(5, 2, vec![column("cpu", &[1, 2])], Vec::new());
+        assert_eq!(cluster.shards().map(Shard::cpu_permille).collect::<Vec<_>>(), [1, 2]);
+        assert!(cluster.shard(2).is_none());
     }
 }

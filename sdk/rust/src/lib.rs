@@ -57,3 +57,8 @@ pub use words::{Attr, Bitrate, Refusal};
 
 #[doc(hidden)]
 pub use wit_bindgen::rt as wit_runtime;
+
+/// The guide's snippets are built and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Guide;

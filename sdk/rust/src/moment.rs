@@ -78,7 +78,6 @@ impl Random {
     }
 
     /// A number below `bound`; 0 if `bound` is 0.
-    #[expect(clippy::cast_possible_truncation)]
     pub const fn below(&mut self, bound: u64) -> u64 {
         ((self.next_number() as u128 * bound as u128) >> 64) as u64
     }
