@@ -12,6 +12,8 @@
 
 mod demux;
 mod dtls;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod srtp;
 mod stun;
@@ -346,6 +348,12 @@ impl Association {
             self.take_steps(now.instant, Ok(()), out);
         }
         self.end(None);
+    }
+
+    /// Takes a tuple as if it had passed a check.
+    fn validate(&mut self, now: Now, tuple: Tuple) {
+        self.ice.validate(now.instant, tuple);
+        self.begin_handshake(now.instant);
     }
 
     fn receive_check(

@@ -514,6 +514,18 @@ fn checks_are_answered_only_with_our_password_and_never_at_greater_length() {
 }
 
 #[test]
+fn a_request_too_short_for_its_answer_gets_none() {
+    let mut call = Call::new(Setup::default());
+    let far = Tuple { socket: 0, remote: "[2001:db8::7]:9".parse().unwrap() };
+    let mut space = [0; 100];
+    let mut writer = Writer::new(&mut space, kind::REQUEST, [1; 12]).unwrap();
+    writer.attribute(attribute::USERNAME, b"host:").unwrap();
+    let length = writer.finish(credentials("host").password.expose()).unwrap();
+    assert_eq!(call.deliver_to_host(far, &mut space[..length]), Received::Handled);
+    assert!(call.out.is_empty());
+}
+
+#[test]
 fn media_follows_nomination() {
     let mut call = Call::establish(Setup::default());
     let (first, second) = (call.tuple, tuple(5_001));

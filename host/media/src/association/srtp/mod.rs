@@ -207,6 +207,12 @@ impl Session {
         self.seal_rtp.seal_rtp(header.ssrc, index, packet, header.length, length)
     }
 
+    /// Seals one RTP packet of any stream as that stream's only one.
+    pub(super) fn seal_any_rtp(&mut self, packet: &mut [u8], length: usize) -> Option<usize> {
+        let header = RtpHeader::read(packet.get(..length)?)?;
+        self.seal_rtp(&mut SealStream::new(header.ssrc), u64::from(header.sequence), packet, length)
+    }
+
     /// Takes a stream at its first packet, unless its SSRC was sealed before or it belongs to another session.
     fn adopt(&mut self, stream: &mut SealStream) -> Option<()> {
         if let Some(session) = &stream.session {
