@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 use tidegate_types::cluster::Feed;
 use tidegate_types::command::{Command, CommandBody, CommandReply, Done};
-use tidegate_types::decision::{Answer, Failure, ToPolicy, Wish};
+use tidegate_types::decision::{Answer, BalanceCause, Failure, ToPolicy, Wish};
 use tidegate_types::report::Report;
 use tidegate_types::request::{
     ClientId, ErrorKind, Notice, NoticeBody, Reply, ReplyBody, Request, RequestBody,
@@ -164,7 +164,7 @@ impl Directory {
             Input::Report(place, report) => self.reported(place, report),
             Input::CommandReply(place, reply) => self.command_replied(place, reply),
             Input::Tick => self.tick(),
-            Input::Drain { place, draining } => self.cluster.set_draining(place, draining),
+            Input::Drain { place, draining } => self.drain(place, draining),
             Input::Shards(shards) => self.replace_shards(shards),
             Input::Stop { code, message } => self.stop(&code, &message),
         }
@@ -298,7 +298,7 @@ impl Directory {
                 Timer::GrantEnds(person) => self.check_grant(person),
                 Timer::RelayIdle(relay) => self.close_idle_relay(relay),
                 Timer::Speakers(router) => self.settle_speakers(router),
-                Timer::Balance => self.ask_balance(),
+                Timer::Balance => self.ask_balance(BalanceCause::Tick, None),
                 Timer::ReadRelays => self.read_relays(),
             }
         }

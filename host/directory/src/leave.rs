@@ -9,8 +9,9 @@ use crate::refusal::{CommandFailure, no_person, no_transport};
 use crate::tell::Audience;
 use crate::timers::Timer;
 use tidegate_types::command::CommandBody;
+use tidegate_types::decision::BalanceCause;
 use tidegate_types::request::{ClientId, ErrorKind, NoticeBody, ReplyBody, RequestError};
-use tidegate_types::{PersonId, RelayId, RequestNumber, RouterId, TransportId};
+use tidegate_types::{PersonId, Place, RelayId, RequestNumber, RouterId, TransportId};
 
 /// What a person is told when its presence ends: code and sentence.
 pub(crate) type Farewell<'a> = Option<(&'a str, &'a str)>;
@@ -95,8 +96,18 @@ impl Directory {
         }
     }
 
+    /// A place takes nothing new, or takes again; what stands there stays.
+    pub(crate) fn drain(&mut self, place: Place, draining: bool) {
+        let news = draining && self.cluster.takes(place);
+        self.cluster.set_draining(place, draining);
+        if news {
+            self.ask_balance(BalanceCause::Drain, Some(place));
+        }
+    }
+
     /// Other shards exist now. Who stood at one that is gone has to join anew; relays through one are planned anew.
     pub(crate) fn replace_shards(&mut self, shards: Vec<ShardSeed>) {
+        let before: Vec<Place> = self.cluster.rows().iter().map(|row| row.place).collect();
         self.cluster.replace(shards);
         let feed = self.cluster.reset();
         self.feed(feed);
@@ -114,6 +125,9 @@ impl Directory {
         }
         for router in self.routers.values_mut() {
             router.places.retain(|place| self.cluster.has(*place));
+        }
+        if let Some(lost) = before.into_iter().find(|place| !self.cluster.has(*place)) {
+            self.ask_balance(BalanceCause::NodeLost, Some(lost));
         }
     }
 

@@ -13,7 +13,7 @@ use tidegate_types::decision::{
     BalanceRequest, Decision, Failure, Grant, Question, QuestionBody, ToPolicy,
 };
 use tidegate_types::request::{ErrorKind, ReplyBody, RequestError};
-use tidegate_types::{MediaKind, PersonId, RequestNumber, RouterId, Secret};
+use tidegate_types::{MediaKind, PersonId, Place, RequestNumber, RouterId, Secret};
 
 /// What an answer is for.
 #[derive(Clone, Debug)]
@@ -133,8 +133,8 @@ impl Directory {
         self.ask(QuestionBody::Authorize(Box::new(question)), Asked::Admin(asker));
     }
 
-    /// Balance is asked on a tick, one question at a time.
-    pub(crate) fn ask_balance(&mut self) {
+    /// Balance is asked on a tick, on drain and on loss, one question at a time.
+    pub(crate) fn ask_balance(&mut self, cause: BalanceCause, place: Option<Place>) {
         if self.stopping {
             return;
         }
@@ -143,12 +143,8 @@ impl Directory {
             return;
         }
         self.tell_changes();
-        let question = BalanceRequest {
-            cause: BalanceCause::Tick,
-            place: None,
-            moment: self.chance.moment(self.now),
-            attrs: Vec::new(),
-        };
+        let question =
+            BalanceRequest { cause, place, moment: self.chance.moment(self.now), attrs: Vec::new() };
         self.ask(QuestionBody::Balance(Box::new(question)), Asked::Balance);
     }
 

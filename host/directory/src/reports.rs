@@ -4,6 +4,7 @@
 use crate::directory::Directory;
 use crate::tell::Audience;
 use crate::timers::Timer;
+use tidegate_types::decision::BalanceCause;
 use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::request::{NoticeBody, Speaker};
 use tidegate_types::router::AudioLevels;
@@ -103,7 +104,7 @@ impl Directory {
         }
         self.tell_changes();
         if !std::mem::replace(&mut self.load_known, true) {
-            self.ask_balance();
+            self.ask_balance(BalanceCause::Tick, None);
         }
     }
 }

@@ -1,0 +1,11 @@
+//! Stories of the directory on virtual time: who enters, where they stand, what they send and receive, and that
+//! nothing stays behind. Knows nothing of real places and policies.
+
+mod chaos;
+mod ends;
+mod harness;
+mod joins;
+mod placements;
+mod relays;
+mod speakers;
+mod tracks;
