@@ -1,15 +1,26 @@
 //! The front door as the node holds it: start, deliver, stop. Knows nothing of what a session says.
 
+use crate::admin::ITSELF;
 use crate::config::ControlConfig;
+use crate::door::Door;
+use crate::http::{Gate, Peer, read_tls, routes};
 use crate::operations::{FromDirectory, Operations, ToDirectory};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// How long sessions may take to say goodbye when the host stops.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The running front door.
-#[derive(Debug)]
 pub struct Control {
     local: SocketAddr,
+    door: Arc<Door>,
+    stop: watch::Sender<Option<String>>,
+    server: JoinHandle<()>,
 }
 
 /// Why the front door did not open; one line that says what to do.
@@ -40,14 +51,36 @@ impl Control {
         to_directory: mpsc::Sender<ToDirectory>,
         operations: Arc<dyn Operations>,
     ) -> Result<Self, StartError> {
-        let _ = (to_directory, operations);
-        Ok(Self { local: config.listen })
+        let address = config.listen;
+        let tls = config.tls.as_ref().map(read_tls).transpose()?;
+        let cannot = |reason| StartError::Listen { address, reason };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let local = listener.local_addr().map_err(cannot)?;
+        let (stop, stopping) = watch::channel(None);
+        let limits = config.limits;
+        let door = Door::new(config, to_directory, operations, stopping);
+        let gate = Gate::new(listener, local, tls, &limits, Arc::clone(&door.counters));
+        let service = routes(Arc::clone(&door)).into_make_service_with_connect_info::<Peer>();
+        let mut stopping = stop.subscribe();
+        let server = tokio::spawn(async move {
+            let stopped = async move {
+                // A sender that is gone means stop just as well.
+                let _ = stopping.wait_for(Option::is_some).await;
+            };
+            if let Err(error) = axum::serve(gate, service).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+        Ok(Self { local, door, stop, server })
     }
 
     /// Hands over what the directory said. Never blocks; callable from any thread. A client that doesn't keep up
     /// is disconnected.
     pub fn deliver(&self, message: FromDirectory) {
-        let _ = message;
+        match message {
+            FromDirectory::Reply(reply) if reply.client == ITSELF => self.door.inquiries.deliver(reply),
+            message => self.door.sessions.deliver(message),
+        }
     }
 
     /// Where it listens.
@@ -58,6 +91,23 @@ impl Control {
 
     /// Tells every session that the host stops and asks it to rejoin, closes the sockets; at most a second.
     pub async fn stop(self, message: &str) {
-        let _ = message;
+        self.stop.send_replace(Some(message.to_owned()));
+        let mut server = self.server;
+        let door = self.door;
+        let quiet = async {
+            let _ = (&mut server).await;
+            while door.sessions.len() > 0 || door.sockets.open() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, quiet).await.is_err() {
+            server.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Control").field("local", &self.local).finish_non_exhaustive()
     }
 }

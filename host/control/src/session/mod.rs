@@ -1,0 +1,23 @@
+//! Sessions: what a person's browser says over its WebSocket (PROTOCOL.md), from the pure state machine outwards
+//! to the tasks that drive it.
+//!
+//! ```text
+//! socket ⇄ drive (one task a session) ⇄ machine (pure) → negotiation (pure) → sdp (pure)
+//!             ⇅
+//!          directory
+//! ```
+
+mod drive;
+mod machine;
+mod message;
+mod negotiation;
+mod room;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use machine::Numbers;
+pub(crate) use message::MESSAGE_BYTES;
+pub(crate) use socket::serve;
+pub(crate) use table::Sessions;
