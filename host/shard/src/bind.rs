@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_single_port_is_not_shared_with_another_program_that_would_share_it() {
+        let config = ShardsConfig { single_port: true, ..ShardsConfig::loopback() };
+        let other = bind(&config).expect("loopback");
+        let port = other[0].candidates[0].address.port();
+        let second = bind(&ShardsConfig { port, ..config });
+        assert!(matches!(second, Err(StartError::PortInUse { address }) if address.port() == port));
+    }
+
+    #[test]
     fn anothers_address_is_named_with_what_to_do() {
         let config = ShardsConfig { addresses: vec![[192, 0, 2, 77].into()], ..ShardsConfig::loopback() };
         assert!(

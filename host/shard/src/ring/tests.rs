@@ -119,7 +119,9 @@ fn nothing_overtakes_what_is_held() {
     let [source, sink] = &mut stands[..] else { panic!("two") };
     (0..3).for_each(|number| source.send(1, message(number)));
     sink.take();
-    // There is room now, and message 2 is held: it goes first.
+    // There is room now, and message 2 is held: it goes first, also if the room came after the last retry.
+    let outbound = source.rings.outbound[1].as_mut().expect("a ring");
+    assert!(outbound.push(message(9), &source.counters).is_some());
     source.send(1, message(3));
     let arrived: Vec<u64> = sink.take().iter().map(|(_, crossing)| sequence(crossing)).collect();
     assert_eq!(arrived, [2, 3]);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tidegate_media::io::{Class, Datagrams, Tuple};
 
 const EIO: i32 = 5;
+const EAGAIN: i32 = 11;
 const EINVAL: i32 = 22;
 const ENETUNREACH: i32 = 101;
 
@@ -25,6 +26,8 @@ struct Kernel {
     dead: Option<(u16, i32)>,
     /// Messages that still fit each socket; `None`: any number.
     room: Option<usize>,
+    /// As soon as a socket has been full, it no longer is.
+    drains: bool,
     calls: usize,
 }
 
@@ -36,7 +39,7 @@ impl Kernel {
         if let Some(errno) = self.run_error.filter(|_| message.count > 1) {
             return Err(errno);
         }
-        if self.room == Some(0) { Err(11) } else { Ok(()) }
+        if self.room == Some(0) { Err(EAGAIN) } else { Ok(()) }
     }
 }
 
@@ -46,7 +49,10 @@ impl Outlet for Kernel {
         for (went, message) in messages.iter().enumerate() {
             match self.verdict(message) {
                 Ok(()) => {}
-                Err(errno) if went == 0 => return Err(io::Error::from_raw_os_error(errno)),
+                Err(errno) if went == 0 => {
+                    self.room = self.room.filter(|_| errno != EAGAIN || !self.drains);
+                    return Err(io::Error::from_raw_os_error(errno));
+                }
                 Err(_) => return Ok(went),
             }
             self.room = self.room.map(|room| room - 1);
@@ -187,6 +193,9 @@ fn a_bad_destination_does_not_take_the_runs_from_the_others() {
     story.send();
     assert_eq!(story.kernel.runs, [8]);
     assert_eq!(story.counters.dropped(Dropped::Refused), 8);
+    (8..12).for_each(|number| story.add(1_001, Class::Video, number));
+    story.send();
+    assert_eq!(story.kernel.runs, [8, 4]);
 }
 
 #[test]
@@ -227,6 +236,18 @@ fn a_socket_that_fills_up_within_a_refused_run_keeps_the_order() {
     story.send();
     story.writable();
     assert_eq!(story.arrived(1_000), (0..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_follows_a_refused_run_does_not_overtake_its_pieces() {
+    let mut story = Story::new();
+    story.kernel.run_error = Some(EIO);
+    story.kernel.room = Some(3);
+    story.kernel.drains = true;
+    (0..70).for_each(|number| story.add(1_000, Class::Video, number));
+    story.send();
+    story.writable();
+    assert_eq!(story.arrived(1_000), (0..70).collect::<Vec<_>>());
 }
 
 #[test]

@@ -201,3 +201,18 @@ fn buffers_go_round() {
     }
     assert!(story.pool.allocated() < 40, "{} buffers", story.pool.allocated());
 }
+
+#[test]
+fn a_socket_tells_of_room_while_it_is_watched_for_that_and_only_then() {
+    let mut story = Story::new();
+    let mut events = Events::with_capacity(8);
+    let mut room = |story: &mut Story, watch: bool| {
+        story.sockets.watch_writable(0, watch, story.poll.registry()).expect("watched");
+        story.poll.poll(&mut events, Some(if watch { PATIENCE } else { Duration::ZERO })).expect("poll");
+        events.iter().for_each(|event| story.sockets.note(event));
+        story.sockets.take_writable(0)
+    };
+    assert!(!room(&mut story, false));
+    assert!(room(&mut story, true));
+    assert!(!room(&mut story, false));
+}

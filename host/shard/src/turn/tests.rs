@@ -84,19 +84,24 @@ fn datagrams_at_a_candidate_are_received_and_one_that_means_nothing_harms_nothin
     }
     turn_until(&shards, &mut loops[0], |counters| counters.received_datagrams == 4);
     assert!(shards.counters()[0].dropped.contains(&("oversize", 1)));
+    // The loop has read all there was: the next arrival must be noticed.
+    peer.send_to(&[0xff], address).expect("sent");
+    turn_until(&shards, &mut loops[0], |counters| counters.received_datagrams == 5);
 }
 
 #[test]
 fn a_load_report_comes_by_itself() {
     let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
     let mut reports = 0;
-    let until = Instant::now() + PATIENCE;
+    let begun = Instant::now();
+    let until = begun + PATIENCE;
     while reports < 2 {
         assert!(Instant::now() < until);
         loops[0].turn(None);
         let loads = said.try_iter().filter(|(_, what)| matches!(what, FromShard::Report(Report::Load(_))));
         reports += loads.count();
     }
+    assert!(begun.elapsed() > Duration::from_millis(1_500), "reports a second apart");
     let turns = shards.counters()[0].turns;
     assert!(turns < 20, "an idle loop turned {turns} times in two seconds");
 }
@@ -116,6 +121,17 @@ fn commands_are_bounded_and_wait_for_the_loop() {
     assert_eq!(shards.command(place, close(5)), Ok(()));
     drop(loops);
     assert_eq!(shards.command(place, close(6)), Err(QueueError::Stopped(place)));
+}
+
+#[test]
+fn a_command_that_came_just_before_the_sleep_does_not_wait_for_its_end() {
+    let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
+    loops[0].turn(Some(Duration::ZERO));
+    shards.command(Place::local(0), close(1)).expect("queued");
+    loops[0].turn(None);
+    let said: Vec<_> = said.try_iter().map(|(_, what)| answer(&what)).collect();
+    assert_eq!(said, [Some(1)], "with a sleep in between, a load report would have come too");
+    assert_eq!(shards.counters()[0].wakes, 0);
 }
 
 #[test]
