@@ -58,7 +58,7 @@ pub struct Config {
 pub struct PolicyChoice {
     /// A stock component's name, or a path.
     pub component: String,
-    /// Its configuration.
+    /// Its configuration; `null` where there is none.
     pub configuration: serde_json::Value,
 }
 
@@ -168,11 +168,10 @@ fn stock_policies() -> BTreeMap<Decision, PolicyChoice> {
 }
 
 impl PolicyChoice {
-    /// A component with an empty configuration.
+    /// A component without configuration.
     #[must_use]
     pub fn unconfigured(component: impl Into<String>) -> Self {
-        let configuration = serde_json::Value::Object(serde_json::Map::new());
-        Self { component: component.into(), configuration }
+        Self { component: component.into(), configuration: serde_json::Value::Null }
     }
 }
 

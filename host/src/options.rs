@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use tidegate_types::decision::Decision;
 use tidegate_types::transport::SrtpProfile;
 
+/// The most shards of one node, as host/shard bounds them.
+const MOST_SHARDS: u16 = 128;
+
 /// A programmable WebRTC media host: many cores act as one, and WebAssembly components decide who enters and
 /// where work is placed.
 #[derive(Clone, Debug, Parser)]
@@ -50,7 +53,7 @@ pub struct Options {
     pub join_rate: u32,
 
     /// Threads that carry media [default: one per core]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256), help_heading = "Media")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=i64::from(MOST_SHARDS)), help_heading = "Media")]
     pub shards: Option<u16>,
 
     /// Local address to carry media on; repeatable [default: 127.0.0.1 when --listen is loopback, otherwise
@@ -169,7 +172,7 @@ impl Options {
     #[must_use]
     pub fn shard_count(&self) -> u16 {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.shards.unwrap_or_else(|| u16::try_from(cores()).unwrap_or(256).clamp(1, 256))
+        self.shards.unwrap_or_else(|| u16::try_from(cores()).unwrap_or(MOST_SHARDS).clamp(1, MOST_SHARDS))
     }
 
     fn check_ports(&self, command: &Command) -> Result<(), clap::Error> {
@@ -291,9 +294,26 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_has_help_and_a_unique_heading_order() {
+    fn every_flag_has_help() {
         for flag in Options::command().get_arguments() {
             assert!(flag.get_help().is_some(), "--{} has no help", flag.get_id());
+        }
+    }
+
+    #[test]
+    fn the_readme_tells_every_flag_with_its_default() {
+        let readme =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+        let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `--")).collect();
+        for flag in Options::command().get_arguments() {
+            let Some(long) = flag.get_long() else { continue };
+            let own =
+                |row: &&&str| row.contains(&format!("`--{long} ")) || row.contains(&format!("`--{long}`"));
+            let row = rows.iter().find(own).unwrap_or_else(|| panic!("the README's table lacks --{long}"));
+            for default in flag.get_default_values().iter().filter_map(|value| value.to_str()) {
+                let shown = default.is_empty() || default == "false" || row.contains(&format!("`{default}`"));
+                assert!(shown, "the README's row of --{long} lacks its default {default}: {row}");
+            }
         }
     }
 
@@ -309,8 +329,8 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_refused_by_flag_value_and_range() {
         for (arguments, words) in [
-            (&["--shards", "0"][..], ["--shards", "0", "1..=256"]),
-            (&["--shards", "257"], ["--shards", "257", "1..=256"]),
+            (&["--shards", "0"][..], ["--shards", "0", "1..=128"]),
+            (&["--shards", "129"], ["--shards", "129", "1..=128"]),
             (&["--rtc-port", "65530", "--shards", "8"], ["--rtc-port", "65530", "0..=65528"]),
             (&["--rtc-port", "70000"], ["--rtc-port", "70000", "0..=65535"]),
             (&["--join-rate", "0"], ["--join-rate", "0", "1..=100000"]),
@@ -343,7 +363,7 @@ mod tests {
     #[test]
     fn a_file_is_refused_for_what_the_flags_would_be() {
         for (text, words) in [
-            ("shards = 300", ["--shards", "1..=256"]),
+            ("shards = 300", ["--shards", "1..=128"]),
             ("shard = 3", ["no setting", "shard"]),
             ("single-port = 'yes'", ["single-port", "true or false"]),
             ("config = 'other.toml'", ["no setting", "config"]),

@@ -1,0 +1,60 @@
+//! From a policy's name to its component: stock ones by name, any other by path. Knows nothing of what a
+//! component holds.
+
+use crate::config::PolicyChoice;
+use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
+use crate::stock;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tidegate_types::decision::Decision;
+
+/// Why a policy cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// Neither a stock component nor a path.
+    #[error(
+        "--policy {decision}={name}: there is no stock component of that name (there are {}), and no such file: \
+         give a path that ends in .wasm for one of your own", .known.join(", ")
+    )]
+    Unknown {
+        /// For which decision.
+        decision: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The stock components.
+        known: Vec<&'static str>,
+    },
+    /// It does not fit.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Every decision's component and configuration.
+pub(crate) fn policies(choices: &BTreeMap<Decision, PolicyChoice>) -> Result<PolicyConfig, ComponentError> {
+    let plugin = |decision| plugin(decision, choices.get(&decision));
+    Ok(PolicyConfig::new(
+        plugin(Decision::Authorize)?,
+        plugin(Decision::Allocate)?,
+        plugin(Decision::Balance)?,
+    ))
+}
+
+fn plugin(decision: Decision, choice: Option<&PolicyChoice>) -> Result<PluginConfig, ComponentError> {
+    let choice = choice.cloned().unwrap_or_else(|| PolicyChoice::unconfigured(String::new()));
+    let source = source(decision, choice.component)?;
+    Ok(PluginConfig { source, configuration: choice.configuration })
+}
+
+/// A stock component if one has that name, else a file if it exists or looks like one (then loading says what is
+/// wrong with it).
+fn source(decision: Decision, component: String) -> Result<Source, ComponentError> {
+    if let Some((name, bytes)) = stock::STOCK.iter().find(|(name, _)| *name == component) {
+        return Ok(Source::Embedded { name, bytes: (*bytes).into() });
+    }
+    let path = PathBuf::from(&component);
+    if path.exists() || path.components().count() > 1 || path.extension().is_some() {
+        return Ok(Source::Path(path));
+    }
+    let known = stock::STOCK.iter().map(|(name, _)| *name).collect();
+    Err(ComponentError::Unknown { decision: decision.name(), name: component, known })
+}

@@ -1,0 +1,251 @@
+//! The host's numbers in Prometheus' text form (version 0.0.4). The unit ends each name. Knows nothing of where
+//! the numbers come from or who reads them.
+
+use std::fmt::{Display, Write};
+use tidegate_directory::DirectoryMetrics;
+use tidegate_shard::ShardCounters;
+use tidegate_types::decision::{Decision, PolicyInfo};
+
+/// Everything the node counts, at one moment.
+pub(crate) struct Numbers<'a> {
+    pub(crate) shards: &'a [ShardCounters],
+    pub(crate) directory: &'a DirectoryMetrics,
+    pub(crate) policies: &'a [PolicyInfo],
+    /// What the policies count themselves.
+    pub(crate) policy_counters: &'a [(Decision, String, u64)],
+    /// Mail for the directory that found its box full.
+    pub(crate) mail_dropped: u64,
+}
+
+/// All families, each with its help and type.
+pub(crate) fn exposition(numbers: &Numbers<'_>) -> String {
+    let mut page = Page(String::with_capacity(16 << 10));
+    shard_families(&mut page, numbers.shards);
+    directory_families(&mut page, numbers.directory);
+    policy_families(&mut page, numbers.policies);
+    page.family("tidegate_policy_counter", "What the policies count themselves.");
+    for (decision, name, value) in numbers.policy_counters {
+        page.sample(&[("decision", &decision.name()), ("name", name)], *value);
+    }
+    page.family("tidegate_directory_mail_dropped_total", "Reports that found the directory's box full.");
+    page.sample(&[], numbers.mail_dropped);
+    page.0
+}
+
+type OfShard = fn(&ShardCounters) -> u64;
+
+/// One number a shard: name, help, value.
+const SHARD_FAMILIES: [(&str, &str, OfShard); 21] = [
+    ("tidegate_shard_running", "1 while the shard's thread runs.", |of| u64::from(of.running)),
+    ("tidegate_shard_forward_delay_p50_us", "Median forwarding delay of the last second.", |of| {
+        of.load.forward_delay_p50_us
+    }),
+    (
+        "tidegate_shard_forward_delay_p99_us",
+        "99th percentile of forwarding delay of the last second.",
+        |of| of.load.forward_delay_p99_us,
+    ),
+    ("tidegate_shard_queue_age_us", "Age of the oldest waiting outgoing packet.", |of| of.load.queue_age_us),
+    ("tidegate_shard_packets_in_per_s", "Datagrams in, over the last second.", |of| of.load.packets_in_per_s),
+    ("tidegate_shard_packets_out_per_s", "Datagrams out, over the last second.", |of| {
+        of.load.packets_out_per_s
+    }),
+    ("tidegate_shard_ingress_kbps", "Rate in, over the last second.", |of| of.load.ingress_kbps),
+    ("tidegate_shard_egress_kbps", "Rate out, over the last second.", |of| of.load.egress_kbps),
+    ("tidegate_shard_cpu_permille", "CPU of the shard's thread, in thousandths of a core.", |of| {
+        of.load.cpu_permille
+    }),
+    ("tidegate_shard_transports", "Transports that stand there.", |of| of.load.transports),
+    ("tidegate_shard_consumers", "Consumers that stand there.", |of| of.load.consumers),
+    ("tidegate_shard_received_datagrams_total", "Datagrams from the kernel.", |of| of.received_datagrams),
+    ("tidegate_shard_received_bytes_total", "Bytes from the kernel.", |of| of.received_bytes),
+    ("tidegate_shard_receive_calls_total", "System calls that fetched them.", |of| of.receive_calls),
+    ("tidegate_shard_sent_datagrams_total", "Datagrams handed to the kernel.", |of| of.sent_datagrams),
+    ("tidegate_shard_sent_bytes_total", "Bytes handed to the kernel.", |of| of.sent_bytes),
+    ("tidegate_shard_send_calls_total", "System calls that handed them over.", |of| of.send_calls),
+    ("tidegate_shard_segmented_datagrams_total", "Datagrams sent as part of a run.", |of| {
+        of.segmented_datagrams
+    }),
+    ("tidegate_shard_crossings_in_total", "Crossings that came from other shards.", |of| of.crossings_in),
+    ("tidegate_shard_crossings_out_total", "Crossings that went to other shards.", |of| of.crossings_out),
+    ("tidegate_shard_wakes_total", "Wakes by other threads.", |of| of.wakes),
+];
+
+fn shard_families(page: &mut Page, shards: &[ShardCounters]) {
+    for (name, help, value) in SHARD_FAMILIES {
+        page.family(name, help);
+        for shard in shards {
+            page.sample(&[("shard", &shard.place.shard.0)], value(shard));
+        }
+    }
+    page.family("tidegate_shard_dropped_total", "Datagrams and crossings dropped, by kind.");
+    for shard in shards {
+        for (kind, count) in &shard.dropped {
+            page.sample(&[("shard", &shard.place.shard.0), ("kind", kind)], *count);
+        }
+    }
+}
+
+type OfDirectory = fn(&DirectoryMetrics) -> u64;
+
+/// One number of the directory: name, help, value.
+const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 22] = [
+    ("tidegate_directory_rooms", "Rooms.", |of| of.rooms),
+    ("tidegate_directory_people", "People inside.", |of| of.people),
+    ("tidegate_directory_joining", "Joins under way.", |of| of.joining),
+    ("tidegate_directory_transports", "Transports.", |of| of.transports),
+    ("tidegate_directory_producers", "Producers.", |of| of.producers),
+    ("tidegate_directory_consumers", "Consumers.", |of| of.consumers),
+    ("tidegate_directory_relays", "Relays.", |of| of.relays),
+    ("tidegate_directory_pending_requests", "Requests that wait for an answer.", |of| of.pending_requests),
+    ("tidegate_directory_pending_placements", "Placements that wait for their turn.", |of| {
+        of.pending_placements
+    }),
+    ("tidegate_directory_pending_questions", "Questions that policies have not answered.", |of| {
+        of.pending_questions
+    }),
+    ("tidegate_directory_pending_commands", "Commands that places have not answered.", |of| {
+        of.pending_commands
+    }),
+    ("tidegate_directory_reservations", "Promises that no load report shows yet.", |of| of.reservations),
+    ("tidegate_directory_timers", "Timers set.", |of| of.timers),
+    ("tidegate_directory_joins_total", "Joins that succeeded.", |of| of.joins_total),
+    ("tidegate_directory_refused_total", "Requests refused by a policy or a grant.", |of| of.refused_total),
+    ("tidegate_directory_full_total", "Requests refused at a bound.", |of| of.full_total),
+    ("tidegate_directory_failed_total", "Requests that failed for the host's own reasons.", |of| {
+        of.failed_total
+    }),
+    ("tidegate_directory_authorize_failures_total", "Authorize questions without an answer.", |of| {
+        of.authorize_failures_total
+    }),
+    ("tidegate_directory_builtin_placements_total", "Placements that the built-in decided.", |of| {
+        of.builtin_placements_total
+    }),
+    ("tidegate_directory_stale_placements_total", "Placements that named a place which is gone.", |of| {
+        of.stale_placements_total
+    }),
+    ("tidegate_directory_balance_failures_total", "Balance questions without an answer.", |of| {
+        of.balance_failures_total
+    }),
+    ("tidegate_directory_relays_total", "Relays begun.", |of| of.relays_total),
+];
+
+fn directory_families(page: &mut Page, directory: &DirectoryMetrics) {
+    for (name, help, value) in DIRECTORY_FAMILIES {
+        page.family(name, help);
+        page.sample(&[], value(directory));
+    }
+}
+
+fn policy_families(page: &mut Page, policies: &[PolicyInfo]) {
+    page.family("tidegate_policy_info", "The policies in force.");
+    for policy in policies {
+        let labels: [(&str, &dyn Display); 4] = [
+            ("decision", &policy.decision.name()),
+            ("name", &policy.name),
+            ("version", &policy.version),
+            ("digest", &policy.digest),
+        ];
+        page.sample(&labels, 1);
+    }
+    page.family("tidegate_policy_calls_total", "Calls of each policy.");
+    for policy in policies {
+        page.sample(&[("decision", &policy.decision.name())], policy.calls);
+    }
+    page.family("tidegate_policy_failures_total", "Calls without an answer, by kind.");
+    for policy in policies {
+        for (kind, count) in &policy.failures {
+            page.sample(&[("decision", &policy.decision.name()), ("kind", kind)], *count);
+        }
+    }
+    page.family("tidegate_policy_latency_p50_ns", "Median latency of the last calls.");
+    for policy in policies {
+        page.sample(&[("decision", &policy.decision.name())], policy.latency_p50_ns);
+    }
+    page.family("tidegate_policy_latency_p99_ns", "99th percentile of latency of the last calls.");
+    for policy in policies {
+        page.sample(&[("decision", &policy.decision.name())], policy.latency_p99_ns);
+    }
+}
+
+/// The text, and the family that samples are added to.
+struct Page(String);
+
+impl Page {
+    /// Opens a family; a name that ends in `_total` is a counter, any other a gauge.
+    fn family(&mut self, name: &str, help: &str) {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, labels: &[(&str, &dyn Display)], value: u64) {
+        let name = self.open_family().to_owned();
+        self.0.push_str(&name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let opening = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{opening}{label}=\"{}\"", escaped(&text.to_string()));
+        }
+        let closing = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{closing} {value}");
+    }
+
+    /// The name on the last `# TYPE` line.
+    fn open_family(&self) -> &str {
+        let last = self.0.rfind("# TYPE ").map_or("", |at| &self.0[at + "# TYPE ".len()..]);
+        last.split(' ').next().unwrap_or_default()
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Numbers, exposition};
+    use std::collections::BTreeSet;
+    use tidegate_directory::DirectoryMetrics;
+    use tidegate_types::decision::{Decision, PolicyInfo};
+
+    fn policy(name: &str) -> PolicyInfo {
+        PolicyInfo {
+            decision: Decision::Authorize,
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            digest: "00".to_owned(),
+            origin: "stock".to_owned(),
+            calls: 7,
+            failures: vec![("trap".to_owned(), 2)],
+            latency_p50_ns: 4_000,
+            latency_p99_ns: 9_000,
+        }
+    }
+
+    #[test]
+    fn every_sample_stands_under_its_own_family() {
+        let directory = DirectoryMetrics { rooms: 3, ..DirectoryMetrics::default() };
+        let policies = [policy("with \"quotes\"\nand lines")];
+        let page = exposition(&Numbers {
+            shards: &[],
+            directory: &directory,
+            policies: &policies,
+            policy_counters: &[(Decision::Balance, "seen".to_owned(), 5)],
+            mail_dropped: 1,
+        });
+        let mut families = BTreeSet::new();
+        let mut open = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                open = rest.split(' ').next().unwrap_or_default();
+                assert!(families.insert(open), "{open} is opened twice");
+            } else if !line.starts_with('#') {
+                assert_eq!(line.split(['{', ' ']).next(), Some(open), "{line}");
+                assert!(line.rsplit(' ').next().is_some_and(|value| value.parse::<u64>().is_ok()), "{line}");
+            }
+        }
+        assert!(page.contains("\ntidegate_directory_rooms 3\n"));
+        assert!(page.contains(r#"name="with \"quotes\"\nand lines""#));
+        assert!(page.contains("tidegate_policy_failures_total{decision=\"authorize\",kind=\"trap\"} 2\n"));
+    }
+}

@@ -1,0 +1,55 @@
+//! What operators may read of the host beyond the directory: policies, decisions, numbers, health. It holds
+//! nothing alive. Knows nothing of HTTP.
+
+use crate::mailbox::Mailbox;
+use crate::metrics::{Numbers, exposition};
+use crate::office::Board;
+use tidegate_policy::Policies;
+use std::sync::Weak;
+use std::time::Duration;
+use tidegate_control::Operations;
+use tidegate_shard::Shards;
+use tidegate_types::decision::{DecisionRecord, PolicyInfo};
+
+/// Shards report their load once a second, so a directory that has taken nothing for this long stands still.
+const STILL: Duration = Duration::from_secs(5);
+
+/// The node as operators see it.
+pub(crate) struct NodeOperations {
+    pub(crate) shards: Weak<Shards>,
+    pub(crate) policies: Weak<Policies>,
+    pub(crate) board: Board,
+    pub(crate) mailbox: Mailbox,
+}
+
+impl Operations for NodeOperations {
+    fn policies(&self) -> Vec<PolicyInfo> {
+        self.policies.upgrade().map(|policies| policies.info()).unwrap_or_default()
+    }
+
+    fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
+        self.policies.upgrade().map(|policies| policies.records(limit)).unwrap_or_default()
+    }
+
+    fn metrics(&self) -> String {
+        exposition(&Numbers {
+            shards: &self.shards.upgrade().map(|shards| shards.counters()).unwrap_or_default(),
+            directory: &self.board.read().metrics,
+            policies: &self.policies(),
+            policy_counters: &self.policies.upgrade().map(|policies| policies.counters()).unwrap_or_default(),
+            mail_dropped: self.mailbox.dropped(),
+        })
+    }
+
+    fn health(&self) -> Result<(), String> {
+        let shards = self.shards.upgrade().ok_or("the host stops")?;
+        if let Some(dead) = shards.counters().iter().find(|shard| !shard.running) {
+            return Err(format!("{} has ended", dead.place.shard));
+        }
+        let still = self.board.read().at.elapsed();
+        if still > STILL {
+            return Err(format!("the directory has taken nothing for {} s", still.as_secs()));
+        }
+        Ok(())
+    }
+}
