@@ -271,9 +271,9 @@ impl Office {
         let latency = began.elapsed();
         let waited = began.saturating_duration_since(job.arrived);
         let answer = Answer { number: job.question.number, result };
-        (self.sink)(answer.clone());
         let decision = job.decision();
         self.tallies()[decision as usize].count(answer.result.as_ref().err().copied(), Some(latency));
+        (self.sink)(answer.clone());
         let digest = self.plugins[decision as usize].digest();
         let record = record(&job.question, &answer, digest, (self.clock)(), waited, latency);
         self.records().push(record);

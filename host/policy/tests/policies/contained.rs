@@ -1,0 +1,209 @@
+//! What a hostile component costs: its caller one named failure, everyone else nothing.
+
+use crate::desk::{Desk, config_with, join, open, place, refused, shard};
+use crate::guest::{Guest, HUGE_REFUSAL, LONG_REFUSAL, NEED, push_text};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tidegate_policy::Lookup;
+use tidegate_types::decision::{Decision, Failure};
+
+const LOOP: &str = "(loop $again (br $again))";
+const BOMB: &str = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) \
+                    (memory.fill (i32.const 8192) (i32.const 7) (i32.const 16000000)) (unreachable)";
+
+fn guest() -> Guest {
+    Guest::new(Decision::Authorize)
+}
+
+fn deep() -> Guest {
+    let endless = "(func $deeper (param i32) (result i32) \
+                   (i32.add (call $deeper (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))";
+    guest().functions(endless).misbehave("(drop (call $deeper (i32.const 0)))")
+}
+
+fn answers(address: u32) -> Guest {
+    guest().misbehave(&format!("(return (i32.const {address}))"))
+}
+
+/// Grows to 15 MiB first, so that the huge answer lies within its memory.
+fn huge() -> Guest {
+    let grow = format!("(drop (memory.grow (i32.const 208))) (return (i32.const {HUGE_REFUSAL}))");
+    guest().misbehave(&grow)
+}
+
+fn hostile() -> Vec<(&'static str, Guest, Failure)> {
+    vec![
+        ("endless loop", guest().misbehave(LOOP), Failure::Deadline),
+        ("memory bomb", guest().misbehave(BOMB), Failure::Trap),
+        ("deep recursion", deep(), Failure::Trap),
+        ("trap", guest().misbehave("(unreachable)"), Failure::Trap),
+        ("answer of 14 MiB", huge(), Failure::Nonsense),
+        ("answer of 2 KiB", answers(LONG_REFUSAL), Failure::Nonsense),
+        ("answer outside memory", answers(0x7fff_fff8), Failure::Trap),
+        ("lookup nobody configured", answers(NEED), Failure::Lookup),
+    ]
+}
+
+#[test]
+fn each_misdeed_has_its_name_and_the_next_caller_notices_nothing() {
+    for (misdeed, guest, failure) in hostile() {
+        let desk = open(config_with(Decision::Authorize, guest));
+        for _ in 0..3 {
+            assert_eq!(desk.ask(join(1)), Err(failure), "{misdeed}");
+            assert_eq!(desk.ask(join(0)), refused(), "after {misdeed}");
+        }
+        let info = &desk.policies.info()[0];
+        assert!(info.failures.contains(&(failure.name().into(), 3)), "{misdeed}: {:?}", info.failures);
+        assert_eq!((info.calls, info.name.as_str(), info.version.as_str()), (6, "hand-written", "0.7"));
+        // What came before an answer has been recorded before it.
+        let recorded = desk.policies.records(3);
+        assert!(recorded.iter().any(|record| record.failure == Some(failure)), "{misdeed}: {recorded:?}");
+    }
+}
+
+#[test]
+fn a_loop_ends_at_its_deadline() {
+    let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
+    let began = Instant::now();
+    assert_eq!(desk.ask(join(1)), Err(Failure::Deadline));
+    let deadline = Duration::from_millis(Decision::Authorize.deadline_ms());
+    // Not before; and not much later, though other tests keep this machine busy.
+    assert!((deadline..deadline * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_flood_of_log_lines_ends_by_the_deadline_or_not_at_all() {
+    let flood = format!(
+        "(if (i32.load offset=20 (local.get $request)) (then \
+         (local.set $left (i32.const 2000)) \
+         (loop $more (call $log {} (i32.const 2048) (i32.const 60000)) \
+         (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))\
+         (i32.const {})",
+        push_text("info"),
+        crate::guest::REFUSAL
+    );
+    let desk = open(config_with(Decision::Authorize, guest().decide(flood)));
+    let outcome = desk.ask(join(1));
+    assert!(outcome == refused() || outcome == Err(Failure::Deadline), "{outcome:?}");
+    assert_eq!(desk.ask(join(0)), refused());
+}
+
+#[test]
+fn a_line_beyond_a_megabyte_is_not_even_copied() {
+    let shout = format!("(call $log {} (i32.const 0) (i32.const 1900000))", push_text("info"));
+    let desk = open(config_with(Decision::Authorize, guest().misbehave(&shout)));
+    assert_eq!(desk.ask(join(1)), Err(Failure::Nonsense));
+    assert_eq!(desk.ask(join(0)), refused());
+}
+
+#[test]
+fn a_looping_authorize_leaves_time_for_placements() {
+    let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
+    desk.reset(1, 1);
+    for _ in 0..10 {
+        let placed = place_among_loops(&desk);
+        assert_eq!(placed, Ok(0));
+    }
+}
+
+/// Two joins that loop, then a placement; its outcome.
+fn place_among_loops(desk: &Desk) -> Result<u16, Failure> {
+    let loops = [desk.send(join(1)), desk.send(join(1))];
+    let question = desk.send(place());
+    let mut placed = None;
+    for _ in 0..3 {
+        let answer = desk.receive();
+        if answer.number == question {
+            placed = Some(answer.result);
+        } else {
+            assert!(loops.contains(&answer.number));
+            assert_eq!(answer.result, Err(Failure::Deadline));
+        }
+    }
+    shard(placed.expect("an answer"))
+}
+
+#[test]
+fn waiting_counts_against_the_deadline() {
+    let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
+    let began = Instant::now();
+    for _ in 0..20 {
+        desk.send(join(1));
+    }
+    for _ in 0..20 {
+        assert_eq!(desk.receive().result, Err(Failure::Deadline));
+    }
+    // One after the other would take twenty deadlines.
+    assert!(began.elapsed() < Duration::from_millis(10 * Decision::Authorize.deadline_ms()));
+}
+
+#[test]
+fn one_question_too_many_is_told_so_at_once() {
+    let mut config = config_with(Decision::Authorize, guest().misbehave(LOOP));
+    config.queue = 2;
+    let desk = open(config);
+    let numbers: Vec<_> = (0..6).map(|_| desk.send(join(1))).collect();
+    let answers: Vec<_> = numbers.iter().map(|_| desk.receive()).collect();
+    let full = answers.iter().filter(|answer| answer.result == Err(Failure::QueueFull)).count();
+    assert!((3..=4).contains(&full), "{answers:?}");
+    assert_eq!(answers[0].result, Err(Failure::QueueFull), "the others still run or wait");
+}
+
+#[test]
+fn a_needed_lookup_is_done_at_most_three_times() {
+    let mut config = config_with(Decision::Authorize, answers(NEED));
+    let table = BTreeMap::from([("key".to_owned(), "value".to_owned())]);
+    config.lookups.insert("table".into(), Lookup::Static(table));
+    let desk = open(config);
+    assert_eq!(desk.ask(join(1)), Err(Failure::Lookup));
+
+    // The same, but content once the result is there: the list of lookups is not empty.
+    let until_told = format!(
+        "(if (i32.eqz (i32.load offset=124 (local.get $request))) (then (return (i32.const {NEED})))) \
+         (i32.const {})",
+        crate::guest::REFUSAL
+    );
+    let mut config = config_with(Decision::Authorize, guest().decide(until_told));
+    config.lookups.insert("table".into(), Lookup::Static(BTreeMap::new()));
+    assert_eq!(open(config).ask(join(1)), refused());
+}
+
+#[test]
+fn stopping_answers_all_who_wait_and_ends_a_loop() {
+    let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
+    for _ in 0..5 {
+        desk.send(join(1));
+    }
+    let Desk { policies, .. } = desk;
+    let began = Instant::now();
+    policies.stop();
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[cfg(target_os = "linux")]
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// All misdeeds together, so that the process holds nothing else that grows; other tests run beside it, so its own
+/// floor is large.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_returns_after_hundreds_of_misdeeds() {
+    let misdeeds = || hostile().into_iter().filter(|(_, _, failure)| *failure != Failure::Deadline);
+    let desks: Vec<Desk> =
+        misdeeds().map(|(_, guest, _)| open(config_with(Decision::Authorize, guest))).collect();
+    let round = || {
+        for desk in &desks {
+            assert!(desk.ask(join(1)).is_err());
+            assert_eq!(desk.ask(join(0)), refused());
+        }
+    };
+    (0..20).for_each(|_| round());
+    let before = resident_kib();
+    (0..100).for_each(|_| round());
+    let after = resident_kib();
+    assert!(after <= before + before / 10 + 8_192, "{before} KiB before, {after} KiB after");
+}

@@ -1,0 +1,8 @@
+//! Policies from outside: hand-written components, good and hostile, asked through the front door.
+#![allow(missing_docs, unreachable_pub)]
+
+mod contained;
+mod desk;
+mod fed;
+mod guest;
+mod refused;

@@ -1,0 +1,95 @@
+//! What cannot be put in force is refused at the start, by one line that says what to do.
+
+use crate::desk::{config, config_with, plugin, start};
+use crate::guest::{Guest, PROBLEMS};
+use std::path::PathBuf;
+use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
+use tidegate_types::decision::Decision;
+
+fn refusal(config: PolicyConfig) -> (LoadError, String) {
+    let error = start(config).err().expect("a refusal");
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line:?}");
+    (error, line)
+}
+
+fn refusal_of(bytes: &[u8]) -> String {
+    let mut config = config();
+    config.authorize = plugin("guest", bytes.to_vec());
+    refusal(config).1
+}
+
+#[track_caller]
+fn says(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part:?} is missing in {line:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_component() {
+    says(&refusal_of(b""), &["guest", "an empty file"]);
+    says(&refusal_of(b"#!/bin/sh"), &["not a WebAssembly component", "#!/bin/s"]);
+    says(
+        &refusal_of(&Guest::new(Decision::Authorize).build_unwrapped()),
+        &["a core WebAssembly module", "wit-component"],
+    );
+    let mut cut = Guest::new(Decision::Authorize).build();
+    cut.truncate(cut.len() / 2);
+    says(&refusal_of(&cut), &["is not valid here"]);
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let mut config = config();
+    config.allocate = PluginConfig::new(Source::Path(PathBuf::from("no/such/file.wasm")));
+    says(&refusal(config).1, &["no/such/file.wasm", "cannot be read", "give the path of a component file"]);
+}
+
+#[test]
+fn a_component_for_another_decision_is_told_where_it_fits() {
+    let (error, line) = refusal(config_with(Decision::Authorize, Guest::new(Decision::Balance)));
+    says(
+        &line,
+        &[
+            "given for authorize",
+            "tidegate:policy/authorization@1.0.0",
+            "balancing",
+            "fits the decision balance",
+        ],
+    );
+    assert!(matches!(error, LoadError::WrongWorld { .. }));
+}
+
+#[test]
+fn an_import_that_is_not_granted_is_named() {
+    let guest = Guest::new(Decision::Authorize).with_foreign_import().misbehave("(drop (call $now))");
+    let (error, line) = refusal(config_with(Decision::Authorize, guest));
+    says(&line, &["imports test:guest/clock", "not granted", "host-log", "wasm32-unknown-unknown"]);
+    assert!(matches!(error, LoadError::ImportNotGranted { .. }));
+}
+
+#[test]
+fn another_version_is_told_with_both_numbers() {
+    let guest = Guest::new(Decision::Authorize).of_version_two();
+    let (_, line) = refusal(config_with(Decision::Authorize, guest));
+    says(&line, &["built for tidegate:policy@2.0.0", "this host offers 1.0.0", "update"]);
+}
+
+#[test]
+fn a_configuration_that_is_not_accepted_is_told_with_pointers() {
+    let guest = Guest::new(Decision::Allocate).configure(format!("(i32.const {PROBLEMS})"));
+    let (_, line) = refusal(config_with(Decision::Allocate, guest));
+    says(&line, &["does not accept its configuration", "/limit: must be positive"]);
+}
+
+#[test]
+fn one_that_traps_or_hangs_while_it_is_started() {
+    for (body, reason) in
+        [("(unreachable)", "unreachable"), ("(loop $on (br $on)) (unreachable)", "interrupt")]
+    {
+        let guest = Guest::new(Decision::Authorize).configure(body);
+        let (_, line) = refusal(config_with(Decision::Authorize, guest));
+        says(&line, &["failed while it was started", reason]);
+    }
+}
