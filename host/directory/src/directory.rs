@@ -349,12 +349,12 @@ impl Directory {
         }
     }
 
-    pub(crate) fn to_policy(&mut self, message: ToPolicy) {
+    pub(crate) fn tell_policy(&mut self, message: ToPolicy) {
         self.outputs.push_back(Output::Policy(message));
     }
 
     pub(crate) fn feed(&mut self, feed: Feed) {
-        self.to_policy(ToPolicy::Feed(feed));
+        self.tell_policy(ToPolicy::Feed(feed));
     }
 
     /// What changed in the cluster must be known before the next decision.

@@ -9,7 +9,6 @@ use tidegate_types::{Now, NtpTime};
 const UNIX_OFFSET: u32 = 2_208_988_800;
 
 /// Milliseconds since the Unix epoch; right until NTP's second era ends in 2106.
-#[expect(clippy::cast_possible_truncation)]
 pub(crate) fn unix_ms(wall: NtpTime) -> u64 {
     let seconds = ((wall.0 >> 32) as u32).wrapping_sub(UNIX_OFFSET);
     u64::from(seconds) * 1_000 + (((wall.0 & 0xffff_ffff) * 1_000) >> 32)

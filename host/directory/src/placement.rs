@@ -66,6 +66,7 @@ impl Directory {
     /// Asks for a place, unless what is to be placed is gone.
     fn ask_placement(&mut self, subject: Subject, again: bool) {
         let Some(request) = self.place_request(subject) else { return };
+        // What the last placement promised, too.
         self.tell_changes();
         self.placing.asking = Some(Asking { subject, again });
         self.ask(QuestionBody::Place(Box::new(request)), Asked::Place);
@@ -173,7 +174,6 @@ impl Directory {
     fn reserve(&mut self, holder: Holder, place: Place, promise: Promise) {
         self.cluster.reserve(holder, place, promise);
         self.timers.set(Timer::Reservation(holder), self.now.instant + self.config.patience.reservation);
-        self.tell_changes();
     }
 
     pub(crate) fn release(&mut self, holder: Holder) {

@@ -37,7 +37,7 @@ impl Directory {
         };
         self.questions.insert(number, asked);
         self.timers.set(Timer::Question(number), self.now.instant + patience);
-        self.to_policy(ToPolicy::Ask(Question { number, body }));
+        self.tell_policy(ToPolicy::Ask(Question { number, body }));
         number
     }
 

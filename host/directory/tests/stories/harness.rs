@@ -8,7 +8,7 @@ use tidegate_directory::{
     concentrate_then_spill,
 };
 use tidegate_types::cluster::{Feed, ShardRow};
-use tidegate_types::command::{Command, CommandBody, CommandError, CommandReply, Done, TransportDump};
+use tidegate_types::command::{Command, CommandBody, CommandError, CommandReply, Done};
 use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
 use tidegate_types::decision::{
     Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, Failure, Grant, PlaceAnswer,
@@ -141,7 +141,7 @@ impl Books {
             }
             CommandBody::ReadStats { transport } => {
                 self.need_transport(transport)?;
-                return Ok(Done::Stats(Box::new(TransportDump::default())));
+                return Ok(Done::Stats(Box::default()));
             }
             CommandBody::ReadRelays => return Ok(Done::Relays(self.relay_counters())),
             CommandBody::MoveTransport { .. } => panic!("nothing is moved yet"),
@@ -393,19 +393,19 @@ impl World {
             match output {
                 Output::Reply(reply) => self.replies.entry(reply.number).or_default().push(reply.result),
                 Output::Notice(notice) => self.notices.push(notice),
-                Output::Command(place, command) => self.obey(place, command),
+                Output::Command(place, command) => self.obey(place, &command),
                 Output::Policy(message) => {
                     self.policy_log.push(message.clone());
                     match message {
                         ToPolicy::Feed(feed) => self.take_feed(feed),
-                        ToPolicy::Ask(question) => self.decide(question),
+                        ToPolicy::Ask(question) => self.decide(&question),
                     }
                 }
             }
         }
     }
 
-    fn obey(&mut self, place: Place, command: Command) {
+    fn obey(&mut self, place: Place, command: &Command) {
         self.commands.push((place, command.body.clone()));
         let books = self.places.get_mut(&place).expect("commands go to places that exist");
         let result = match (self.sabotage)(place, &command.body) {
@@ -436,7 +436,7 @@ impl World {
         }
     }
 
-    fn decide(&mut self, question: Question) {
+    fn decide(&mut self, question: &Question) {
         let result = match &question.body {
             QuestionBody::Authorize(request) => (self.authorize)(request).map(AnswerBody::Authorize),
             QuestionBody::Place(request) => (self.allocate)(request, &self.rows).map(AnswerBody::Place),

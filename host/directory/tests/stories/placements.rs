@@ -99,6 +99,14 @@ fn promises_lapse_when_reports_show_them_or_after_ten_seconds() {
 }
 
 #[test]
+fn who_leaves_takes_its_promise_along_at_once() {
+    let mut world = World::new(1);
+    world.join(1, "tea");
+    world.send(Input::ClientGone(tidegate_types::request::ClientId(1)));
+    assert_eq!((world.metrics().reservations, world.rows[0].value(Column::ReservedTransports)), (0, 0));
+}
+
+#[test]
 fn a_report_tells_changed_cells_once() {
     let mut world = World::new(2);
     let load = LoadReport { cpu_permille: 100, packets_in_per_s: 5, ..LoadReport::default() };

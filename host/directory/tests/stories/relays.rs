@@ -244,3 +244,27 @@ fn relays_are_planned_anew_when_a_receiver_moves() {
     (1..=3).for_each(|client| world.send(Input::ClientGone(ClientId(client))));
     world.assert_empty();
 }
+
+#[test]
+fn a_reply_from_before_a_move_does_not_decide_about_the_consumer_made_after_it() {
+    let (mut world, people, track) = spread(2, 3);
+    world.sabotage = Box::new(|place, body| {
+        let old = place == Place::local(0) && matches!(body, CommandBody::CreateConsumer { .. });
+        old.then(|| CommandError::Unfit("it is leaving".into()))
+    });
+    let number = world.request(3, consume(people[2].transport, track));
+    // It moves before its old place's no arrives.
+    let report = move_transport(&mut world, (people[2].transport, people[2].router), 0, 1);
+    world.inbox.push_front(report);
+    world.settle();
+    assert!(matches!(world.reply(number), Ok(ReplyBody::Consumer(..))));
+}
+
+#[test]
+fn a_consumer_that_nobody_was_told_of_cannot_be_closed() {
+    let (mut world, people, track) = spread(1, 2);
+    world.request(2, consume(people[1].transport, track));
+    let [(_, CommandBody::CreateConsumer { consumer, .. })] = world.commanded()[..] else { panic!("one") };
+    let number = world.request(2, RequestBody::CloseConsumer { consumer });
+    assert_eq!(code(world.reply(number)), "no-consumer");
+}

@@ -94,6 +94,30 @@ fn the_louder_one_takes_the_floor_only_by_a_margin_and_after_a_while() {
 }
 
 #[test]
+fn a_shout_too_short_changes_nothing() {
+    let mut talk = Talk::new(2);
+    talk.hear(2_000, &[(0, 40, 255), (1, 60, 255)]);
+    let settled = talk.orders();
+    assert_eq!(settled.last(), Some(&vec![0, 1]));
+    talk.hear(400, &[(0, 40, 255), (1, 0, 255)]);
+    talk.hear(1_000, &[(0, 40, 255), (1, 60, 255)]);
+    assert_eq!(talk.orders(), [] as [Vec<usize>; 0]);
+}
+
+#[test]
+fn many_who_begin_at_once_are_told_of_together() {
+    let mut talk = Talk::new(8);
+    for speaking in 1..=8 {
+        let sounds: Vec<_> = (0..speaking).map(|person| (person, 30, 255)).collect();
+        talk.hear(100, &sounds);
+    }
+    talk.hear(1_000, &(0..8).map(|person| (person, 30, 255)).collect::<Vec<_>>());
+    let orders = talk.orders();
+    assert!(orders.len() <= 4, "{orders:?}");
+    assert_eq!(orders.last().map(Vec::len), Some(8));
+}
+
+#[test]
 fn a_quarrel_is_told_at_most_twice_a_second() {
     let mut talk = Talk::new(2);
     for round in 0..40 {
