@@ -19,6 +19,8 @@ const PROBE_TIMEOUT_MS = 2_000;
 const RETRY_FIRST_MS = 250;
 /** More spares the host while it is down, less returns sooner: a restart must be mended within 5 s. */
 const RETRY_MOST_MS = 2_000;
+/** A connection that breaks sooner than this after coming back waits longer the next time. */
+const HELD_MS = 10_000;
 /** A lost check or two is no reason to restart ICE; a second of them is. */
 const ICE_PATIENCE_MS = 1_000;
 const ICE_RESTART_EVERY_MS = 4_000;
@@ -257,6 +259,8 @@ export class Session extends EventTarget {
   #offerWanted = false;
   #restartWanted = false;
   #recovering = false;
+  #attempt = 0;
+  #backAt = -Infinity;
   #wakeRecovery = () => {};
   #iceTimer = null;
   #everConnected = false;
@@ -447,10 +451,12 @@ export class Session extends EventTarget {
     if (this.#recovering || this.#state === 'ended') return;
     this.#recovering = true;
     this.#refreshState();
-    for (let attempt = 0; this.#state !== 'ended' && !this.#channel; attempt++) {
-      await this.#waitForRetry(retryDelay(attempt));
+    if (performance.now() - this.#backAt > HELD_MS) this.#attempt = 0;
+    while (this.#state !== 'ended' && !this.#channel) {
+      await this.#waitForRetry(retryDelay(this.#attempt++));
       await this.#comeBack().catch((error) => this.#onRecoveryError(error));
     }
+    this.#backAt = performance.now();
     this.#recovering = false;
   }
 
@@ -520,7 +526,6 @@ export class Session extends EventTarget {
 
   #onIceState() {
     if (this.#iceConnected()) {
-      this.#everConnected = true;
       this.#stopIceRestarts();
     } else if (['disconnected', 'failed'].includes(this.#pc.iceConnectionState)) {
       this.#restartUntilConnected();
@@ -797,6 +802,7 @@ export class Session extends EventTarget {
   /** A transport that was up and closed can be made anew; one that never came up would only fail again. */
   #onTransport(state) {
     this.#emit('transport', state);
+    if (state === 'connected') this.#everConnected = true;
     if (state !== 'closed') return;
     if (this.#everConnected) this.#rejoin();
     else this.#finish({ code: 'transport-closed', message: 'The media connection could not be set up.' }, true);

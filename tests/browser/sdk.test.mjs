@@ -298,6 +298,33 @@ describe('a session', () => {
     assert.ok(!script.types.includes('resume'));
   });
 
+  it('ends when the host closes a transport that never came up', async () => {
+    const session = await publishing();
+    let reason;
+    session.addEventListener('ended', ({ detail }) => (reason = detail));
+    script.say({ type: 'transport', state: 'connecting' });
+    script.say({ type: 'transport', state: 'closed' });
+    await pass(1_000);
+    assert.equal(reason.code, 'transport-closed');
+    assert.equal(script.sockets.length, 1);
+  });
+
+  it('comes back ever more slowly when the host closes each transport again', async () => {
+    const session = await publishing();
+    const comings = [];
+    for (let second = 0; second < 8; second++) {
+      for (let step = 0; step < 10; step++) {
+        if (session.state === 'connected') {
+          script.say({ type: 'transport', state: 'connected' });
+          script.say({ type: 'transport', state: 'closed' });
+        }
+        await pass(100);
+      }
+      comings.push(script.sockets.length);
+    }
+    assert.ok(comings.at(-1) <= 8, `sockets by second: ${comings}`);
+  });
+
   it('ends with the reason when it is refused on coming back', async () => {
     const session = await publishing();
     let reason;
