@@ -124,7 +124,9 @@ mod tests {
             ports.len()
         };
         assert_eq!(ports(false), 3);
-        assert_eq!(ports(true), 1);
+        if cfg!(target_os = "linux") {
+            assert_eq!(ports(true), 1);
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::send::Blame;
 use mio::net::UdpSocket;
 use std::io;
 use std::net::{SocketAddr, UdpSocket as BoundSocket};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// No runs here.
@@ -38,29 +37,24 @@ pub(super) fn blames_segments(_error: &io::Error) -> Blame {
     Blame::Destination
 }
 
-/// Nothing needs to be kept.
-pub(super) struct ReceiveSpace;
+/// Room for any datagram, so that one too long for a buffer shows its length.
+pub(super) struct ReceiveSpace {
+    bytes: Vec<u8>,
+}
 
 impl ReceiveSpace {
     /// Nothing is received yet.
     pub(super) fn new() -> Self {
-        Self
+        Self { bytes: vec![0; 65_536] }
     }
 
     /// Receives one batch; says how many came.
     pub(super) fn receive(&mut self, socket: &UdpSocket, arrivals: &mut Arrivals<'_>) -> io::Result<usize> {
         for received in 0..RECEIVE_DATAGRAMS {
-            let mut buffer = arrivals.pool.take();
-            let Some(space) = Arc::get_mut(&mut buffer) else { return Ok(received) };
-            match socket.recv_from(space.space()) {
-                Ok((length, remote)) => {
-                    space.set_length(length);
-                    arrivals.take(Some(remote), buffer);
-                }
-                Err(error) => {
-                    arrivals.pool.put(buffer);
-                    return if received == 0 { Err(error) } else { Ok(received) };
-                }
+            match socket.recv_from(&mut self.bytes) {
+                Ok((length, remote)) => arrivals.take_copy(Some(remote), [&self.bytes[..length], &[]]),
+                Err(error) if received == 0 => return Err(error),
+                Err(_) => return Ok(received),
             }
         }
         Ok(RECEIVE_DATAGRAMS)

@@ -114,6 +114,7 @@ fn any_number_of_datagrams_to_several_destinations_arrives_intact_and_in_order()
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn runs_are_received_merged_and_come_out_as_they_went_in() {
     let mut story = Story::new();
     let mut other = Story::new();
