@@ -12,6 +12,12 @@ const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
 export const SMALL = '320x180';
 export const LARGE = '1280x720';
 
+/** With `PAGES=source` the working tree's pages are served in place of those in the host: no build to try a change. */
+const SOURCES = process.env.PAGES === 'source' && {
+  '/room.js': 'page/room.js', '/room.css': 'page/room.css', '/console.js': 'console/console.js',
+  '/console.css': 'console/console.css', '/sdk/tidegate.js': 'tidegate.js',
+};
+
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream',
@@ -24,11 +30,19 @@ export async function openBrowser(t, { executablePath = CHROMIUM, origin, viewpo
   const profile = mkdtempSync(join(tmpdir(), 'tidegate-chromium-'));
   const args = origin ? [...FLAGS, `--unsafely-treat-insecure-origin-as-secure=${origin}`] : FLAGS;
   const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args, viewport, bypassCSP: true });
+  if (SOURCES) await serveSources(context);
   t.after(async () => {
     await context.close().catch(() => {});
     rmSync(profile, { recursive: true, force: true });
   });
   return context;
+}
+
+async function serveSources(context) {
+  for (const [path, file] of Object.entries(SOURCES)) {
+    const source = fileURLToPath(new URL(`../../sdk/js/${file}`, import.meta.url));
+    await context.route((url) => url.pathname === path, (route) => route.fulfill({ path: source }));
+  }
 }
 
 /** Opens a page, with what it complains about kept in `page.complaints`. */
