@@ -6,7 +6,7 @@ use crate::door::Door;
 use crate::http::{Gate, Peer, read_tls, routes};
 use crate::operations::{FromDirectory, Operations, ToDirectory};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +20,7 @@ pub struct Control {
     local: SocketAddr,
     door: Arc<Door>,
     stop: watch::Sender<Option<String>>,
-    server: JoinHandle<()>,
+    server: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why the front door did not open; one line that says what to do.
@@ -71,7 +71,7 @@ impl Control {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });
-        Ok(Self { local, door, stop, server })
+        Ok(Self { local, door, stop, server: Mutex::new(Some(server)) })
     }
 
     /// Hands over what the directory said. Never blocks; callable from any thread. A client that doesn't keep up
@@ -90,13 +90,14 @@ impl Control {
     }
 
     /// Tells every session that the host stops and asks it to rejoin, closes the sockets; at most a second.
-    pub async fn stop(self, message: &str) {
+    pub async fn stop(&self, message: &str) {
         self.stop.send_replace(Some(message.to_owned()));
-        let mut server = self.server;
-        let door = self.door;
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut server) = server else { return };
         let quiet = async {
+            // Whether it ended well or not, it ended.
             let _ = (&mut server).await;
-            while door.sessions.len() > 0 || door.sockets.open() > 0 {
+            while self.door.sessions.len() > 0 || self.door.sockets.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

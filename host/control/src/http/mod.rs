@@ -5,6 +5,8 @@ mod assets;
 mod listener;
 mod names;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use assets::Pages;
 pub(crate) use listener::{Gate, Peer, read_tls};
