@@ -224,7 +224,9 @@ fn file_arguments(command: &Command, given: &ArgMatches, path: &Path) -> Result<
             continue;
         }
         let switch = matches!(flag.get_action(), ArgAction::SetTrue);
-        arguments.extend(flag_arguments(name, value, switch).map_err(|problem| fail(problem.to_owned()))?);
+        arguments.extend(
+            flag_arguments(name, value, switch).map_err(|problem| fail(format!("{name}: {problem}")))?,
+        );
     }
     Ok(arguments)
 }
