@@ -2,10 +2,10 @@
 //! component holds.
 
 use crate::config::PolicyChoice;
-use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use crate::stock;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
 
 /// Why a policy cannot be had.
