@@ -178,7 +178,10 @@ impl Consumer {
         let target = if alive == 0 {
             wanted
         } else {
-            (0..=wanted).rev().find(|encoding| alive >> encoding & 1 == 1).unwrap_or(alive.trailing_zeros() as u8)
+            (0..=wanted)
+                .rev()
+                .find(|encoding| alive >> encoding & 1 == 1)
+                .unwrap_or(alive.trailing_zeros() as u8)
         };
         let changed = target != self.target;
         self.target = target;
@@ -267,15 +270,17 @@ impl Consumer {
     /// What to add to the source's timestamps in a new segment: the same as before for the same encoding; by the
     /// publisher's clocks between encodings; by elapsed time where those are unknown or lie.
     fn timestamp_shift(&self, packet: &MediaPacket, clocks: impl Fn(u8) -> Option<SourceClock>) -> u32 {
-        let (Some(previous), Some((last, sent))) = (self.segments.back(), self.last_timestamp) else { return 0 };
+        let (Some(previous), Some((last, sent))) = (self.segments.back(), self.last_timestamp) else {
+            return 0;
+        };
         let hz = self.codec.clock_hz();
         let elapsed = clock::units(packet.ingress.saturating_duration_since(sent), hz).max(1);
         let by_clock = if previous.encoding == packet.encoding {
             Some(previous.timestamp_shift)
         } else {
-            clocks(previous.encoding).zip(clocks(packet.encoding)).map(|(from, to)| {
-                previous.timestamp_shift.wrapping_add(clock::shift_between(&from, &to, hz))
-            })
+            clocks(previous.encoding)
+                .zip(clocks(packet.encoding))
+                .map(|(from, to)| previous.timestamp_shift.wrapping_add(clock::shift_between(&from, &to, hz)))
         };
         if let Some(shift) = by_clock {
             let step = packet.timestamp.wrapping_add(shift).wrapping_sub(last) as i32;
@@ -331,8 +336,12 @@ impl Consumer {
         let out = self.next_sequence.checked_sub(u64::from(behind)).filter(|_| behind > 0)?;
         let segment = self.segments.iter().rev().find(|segment| segment.out_start <= out)?;
         self.repairs.1 += 1;
-        let ticket =
-            Ticket { sequence: out, timestamp: segment.timestamp_shift, shift: segment.shift, switched: false };
+        let ticket = Ticket {
+            sequence: out,
+            timestamp: segment.timestamp_shift,
+            shift: segment.shift,
+            switched: false,
+        };
         Some((segment.encoding, segment.source_start + (out - segment.out_start), ticket))
     }
 
@@ -404,12 +413,18 @@ mod tests {
             cname: String::new(),
             reduced_size_rtcp: true,
         };
-        let parameters =
-            ConsumerParameters { kind, rtp, paused: false, preferred: LayerPreference::HIGHEST };
+        let parameters = ConsumerParameters { kind, rtp, paused: false, preferred: LayerPreference::HIGHEST };
         Consumer::new(ConsumerId(1), ProducerId(1), &parameters, 0, Instant::now()).unwrap()
     }
 
-    fn packet(at: Instant, encoding: u8, sequence: u64, timestamp: u32, keyframe: bool, picture: u16) -> MediaPacket {
+    fn packet(
+        at: Instant,
+        encoding: u8,
+        sequence: u64,
+        timestamp: u32,
+        keyframe: bool,
+        picture: u16,
+    ) -> MediaPacket {
         MediaPacket {
             encoding,
             sequence,
@@ -443,7 +458,10 @@ mod tests {
         assert_eq!(high.timestamp.wrapping_sub(low.timestamp), 9_000);
         assert_eq!(3_000_u16.wrapping_add(high.shift.picture_id) & 0x7fff, 8);
         assert!(consumer.select(&packet(late, 0, 101, 2_000, false, 8), clocks).is_none());
-        assert!(consumer.select(&packet(late, 1, 899, 70, false, 2_999), clocks).is_none(), "before the switch");
+        assert!(
+            consumer.select(&packet(late, 1, 899, 70, false, 2_999), clocks).is_none(),
+            "before the switch"
+        );
         let (encoding, sequence, _) = consumer.repair(low.sequence as u16, late).unwrap();
         assert_eq!((encoding, sequence), (0, 100));
         let (encoding, sequence, _) = consumer.repair(high.sequence as u16, late).unwrap();

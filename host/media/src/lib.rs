@@ -14,6 +14,8 @@ pub mod engine;
 pub mod history;
 pub mod io;
 pub mod missing;
+#[cfg(feature = "peer")]
+pub mod peer;
 pub mod producer;
 pub mod rtcp;
 pub mod rtp;

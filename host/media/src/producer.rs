@@ -130,8 +130,12 @@ impl Producer {
     /// A track of which nothing has arrived.
     #[must_use]
     pub fn new(id: ProducerId, station: usize, parameters: ProducerParameters, now: Instant) -> Self {
-        let encodings =
-            parameters.rtp.encodings.iter().map(|encoding| Encoding::new(encoding.ssrc, encoding.rtx_ssrc)).collect();
+        let encodings = parameters
+            .rtp
+            .encodings
+            .iter()
+            .map(|encoding| Encoding::new(encoding.ssrc, encoding.rtx_ssrc))
+            .collect();
         Self { id, station, parameters, encodings, origin: now }
     }
 
@@ -172,7 +176,8 @@ impl Producer {
         if key.repair {
             // RFC 4588, section 4: the original sequence stands before the payload. Empty ones are probes.
             let bytes = buffer.bytes();
-            let Some(original) = bytes.get(start..start + 2).filter(|_| start + 2 <= header.payload_end) else {
+            let Some(original) = bytes.get(start..start + 2).filter(|_| start + 2 <= header.payload_end)
+            else {
                 return Accepted::Dropped(buffer);
             };
             sequence = u16::from_be_bytes([original[0], original[1]]);
@@ -181,7 +186,8 @@ impl Producer {
         let Some((codec, _)) = codec.filter(|(_, repair)| *repair == key.repair) else {
             return Accepted::Dropped(buffer);
         };
-        let extended = if key.repair { encoding.extender.peek(sequence) } else { encoding.extender.extend(sequence) };
+        let extended =
+            if key.repair { encoding.extender.peek(sequence) } else { encoding.extender.extend(sequence) };
         let noted = encoding.missing.note(at, extended);
         let fresh = match noted {
             Noted::Duplicate => {

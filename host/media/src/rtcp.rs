@@ -311,7 +311,15 @@ mod tests {
         let mut writer = Writer::new(&mut space);
         writer.sender_report(1, NtpTime(0x0102_0304_0506_0708), 99, 7, 8);
         writer.source_description(1, "someone");
-        let block = ReportBlock { ssrc: 5, fraction_lost: 9, cumulative_lost: 3, highest: 77, jitter: 4, last_report: 2, delay: 1 };
+        let block = ReportBlock {
+            ssrc: 5,
+            fraction_lost: 9,
+            cumulative_lost: 3,
+            highest: 77,
+            jitter: 4,
+            last_report: 2,
+            delay: 1,
+        };
         writer.receiver_report(6, &[block]);
         assert_eq!(writer.nack(6, 5, &[10, 11, 26, 27, 65_535]), 5);
         writer.pli(6, 5);

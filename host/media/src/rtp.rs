@@ -365,7 +365,8 @@ mod tests {
 
     #[test]
     fn two_byte_extensions_and_padding_are_read_and_lies_refused() {
-        let mut packet = vec![0xb0, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0x10, 0x00, 0, 1, 9, 2, 0xab, 0xcd, 7, 8, 0, 2];
+        let mut packet =
+            vec![0xb0, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0x10, 0x00, 0, 1, 9, 2, 0xab, 0xcd, 7, 8, 0, 2];
         let header = Header::parse(&packet).unwrap();
         assert_eq!((header.payload_start, header.payload_end), (20, 22));
         let mut seen = Vec::new();

@@ -228,9 +228,8 @@ impl Station {
         if packet.keyframe {
             standing.wanted = false;
         }
-        let woke = standing
-            .last_packet
-            .is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
+        let woke =
+            standing.last_packet.is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
         standing.last_packet = Some(packet.ingress);
         woke
     }
@@ -259,7 +258,8 @@ impl Station {
             return;
         }
         for (index, standing) in self.encodings.iter_mut().enumerate() {
-            let ready = standing.asked.is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_INTERVAL);
+            let ready =
+                standing.asked.is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_INTERVAL);
             if standing.wanted && ready {
                 standing.asked = Some(now);
                 each(index as u8);

@@ -175,7 +175,8 @@ impl Transport {
     }
 
     fn identify_new(&mut self, header: &Header, hop: &HopExtensions<'_>) -> Option<StreamKey> {
-        let text = |bytes: Option<&[u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
+        let text =
+            |bytes: Option<&[u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
         let (mid, rid) = (text(hop.mid), text(hop.repaired_stream_id.or(hop.stream_id)));
         let mut candidates = self.producers.iter().enumerate().filter_map(|(index, producer)| {
             let producer = producer.as_ref()?;
@@ -260,7 +261,9 @@ impl Transport {
 
     /// Writes and seals one RTCP datagram.
     fn send_rtcp(&mut self, now: Now, out: &mut Datagrams, write: impl FnOnce(&mut Writer<'_>)) {
-        let (Some(tuple), Some(_)) = (self.association.selected(), self.association.profile()) else { return };
+        let (Some(tuple), Some(_)) = (self.association.selected(), self.association.profile()) else {
+            return;
+        };
         let association = &mut self.association;
         out.write(tuple, now.instant, Class::Control, |space| {
             let mut writer = Writer::new(space);
@@ -273,7 +276,8 @@ impl Transport {
     /// Asks its peer for a keyframe of one of its streams. Returns whether that stream is known.
     pub fn request_keyframe(&mut self, now: Now, producer: u16, encoding: u8, out: &mut Datagrams) -> bool {
         let stream = self.producers.get_mut(usize::from(producer)).and_then(Option::as_mut);
-        let Some(stream) = stream.and_then(|producer| producer.encodings.get_mut(usize::from(encoding))) else {
+        let Some(stream) = stream.and_then(|producer| producer.encodings.get_mut(usize::from(encoding)))
+        else {
             return false;
         };
         let Some(ssrc) = stream.ssrc else { return false };
@@ -323,7 +327,9 @@ impl Transport {
         for producer in 0..self.producers.len() {
             let count = self.producers[producer].as_ref().map_or(0, |producer| producer.encodings.len());
             for encoding in 0..count {
-                let Some(owner) = self.producers[producer].as_mut().filter(|owner| owner.nacks()) else { continue };
+                let Some(owner) = self.producers[producer].as_mut().filter(|owner| owner.nacks()) else {
+                    continue;
+                };
                 let stream = &mut owner.encodings[encoding];
                 let mut length = 0;
                 stream.missing.ask(now.instant, |sequence| {
@@ -343,12 +349,15 @@ impl Transport {
     fn tell_arrivals(&mut self, now: Now, out: &mut Datagrams) {
         let mut space = [0; 1_000];
         while self.arrivals.as_ref().and_then(Arrivals::due).is_some_and(|due| due <= now.instant) {
-            let Some(length) = self.arrivals.as_mut().and_then(|arrivals| arrivals.feedback(now.instant, &mut space))
+            let Some(length) =
+                self.arrivals.as_mut().and_then(|arrivals| arrivals.feedback(now.instant, &mut space))
             else {
                 return;
             };
             let media = self.streams.first().map_or(0, |(ssrc, _)| *ssrc);
-            self.send_rtcp(now, out, |writer| writer.transport_feedback(FEEDBACK_SSRC, media, &space[..length]));
+            self.send_rtcp(now, out, |writer| {
+                writer.transport_feedback(FEEDBACK_SSRC, media, &space[..length])
+            });
         }
     }
 
@@ -379,7 +388,8 @@ impl Transport {
         let rtp = consumer.outgoing_timestamp(rtp)?;
         let ntp = clock::ntp_at(&source, now.instant);
         consumer.note_report(ntp.middle(), now.instant);
-        let (ssrc, packets, octets) = (consumer.ssrc, consumer.stats.packets as u32, consumer.stats.bytes as u32);
+        let (ssrc, packets, octets) =
+            (consumer.ssrc, consumer.stats.packets as u32, consumer.stats.bytes as u32);
         let cname = std::mem::take(&mut consumer.cname);
         self.send_rtcp(now, out, |writer| {
             writer.sender_report(ssrc, ntp, rtp, packets, octets);
@@ -425,7 +435,12 @@ impl Transport {
                 sent_bytes: self.consumers.iter().flatten().map(|consumer| consumer.stats.bytes).sum(),
                 ..self.counters.clone()
             },
-            producers: self.producers.iter().flatten().map(|producer| (producer.id, producer.stats())).collect(),
+            producers: self
+                .producers
+                .iter()
+                .flatten()
+                .map(|producer| (producer.id, producer.stats()))
+                .collect(),
             consumers: consumers.map(|consumer| (consumer.id, consumer.stats.clone())).collect(),
         }
     }

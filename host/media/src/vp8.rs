@@ -7,7 +7,8 @@ use tidegate_types::packet::Vp8Descriptor;
 #[must_use]
 pub fn parse(payload: &[u8]) -> Option<(Vp8Descriptor, bool)> {
     let first = *payload.first()?;
-    let mut descriptor = Vp8Descriptor { starts_picture: first & 0x10 != 0 && first & 0x07 == 0, ..Default::default() };
+    let mut descriptor =
+        Vp8Descriptor { starts_picture: first & 0x10 != 0 && first & 0x07 == 0, ..Default::default() };
     let mut at = 1;
     if first & 0x80 != 0 {
         let flags = *payload.get(at)?;

@@ -174,7 +174,8 @@ impl Engine {
             self.remove_station(producer.station);
         }
         // Whoever waited for this peer's layers may now need less of the source.
-        let watched: Vec<ProducerId> = transport.consumers.iter().flatten().map(|consumer| consumer.producer).collect();
+        let watched: Vec<ProducerId> =
+            transport.consumers.iter().flatten().map(|consumer| consumer.producer).collect();
         for producer in watched {
             if let Some(&station) = self.station_ids.get(&producer) {
                 self.choose_layers(now, station);
@@ -264,7 +265,8 @@ impl Engine {
         if changed && !paused {
             for seat in &station.seats {
                 let transport = self.transports.get_mut(seat.transport).and_then(Option::as_mut);
-                if let Some(Some(consumer)) = transport.and_then(|transport| transport.consumers.get_mut(seat.consumer))
+                if let Some(Some(consumer)) =
+                    transport.and_then(|transport| transport.consumers.get_mut(seat.consumer))
                 {
                     consumer.resync();
                 }
@@ -289,7 +291,11 @@ impl Engine {
         let &station = self.station_ids.get(&producer).ok_or(CommandError::NoProducer(producer))?;
         if let Some(station) = &self.stations[station] {
             let known = &station.parameters.rtp.codecs;
-            let fits = parameters.rtp.codecs.first().is_some_and(|codec| known.iter().any(|c| c.codec == codec.codec));
+            let fits = parameters
+                .rtp
+                .codecs
+                .first()
+                .is_some_and(|codec| known.iter().any(|c| c.codec == codec.codec));
             if !fits || station.parameters.kind != parameters.kind {
                 return Err(CommandError::Unfit("the peer does not take the track's codec".to_owned()));
             }
@@ -303,15 +309,17 @@ impl Engine {
         if owner.consumers.iter().flatten().count() >= TRACKS {
             return Err(CommandError::Full(format!("{TRACKS} tracks a transport")));
         }
-        let index = owner.add_consumer(consumer).ok_or_else(|| CommandError::Taken(format!("SSRC {ssrc}")))?;
+        let index =
+            owner.add_consumer(consumer).ok_or_else(|| CommandError::Taken(format!("SSRC {ssrc}")))?;
         self.reseat(now, slot, index);
         Ok(Done::Done)
     }
 
     fn find_consumer(&self, id: ConsumerId) -> Option<(usize, usize)> {
-        self.transports.iter().enumerate().find_map(|(slot, transport)| {
-            transport.as_ref()?.consumer_index(id).map(|index| (slot, index))
-        })
+        self.transports
+            .iter()
+            .enumerate()
+            .find_map(|(slot, transport)| transport.as_ref()?.consumer_index(id).map(|index| (slot, index)))
     }
 
     fn with_consumer(
@@ -341,7 +349,13 @@ impl Engine {
         self.choose_layers(now, at);
     }
 
-    fn open_relay(&mut self, now: Now, relay: RelayId, producer: ProducerId, to: Place) -> Result<Done, CommandError> {
+    fn open_relay(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        producer: ProducerId,
+        to: Place,
+    ) -> Result<Done, CommandError> {
         if self.relay_sources.contains_key(&relay) {
             return Ok(Done::Done);
         }
@@ -351,7 +365,9 @@ impl Engine {
         self.relay_sources.insert(relay, index);
         let clocks: Vec<RelayMessage> = station.clocks(relay).collect();
         self.output.crossings.extend(clocks.into_iter().map(|clock| (to, Crossing::Relay(clock))));
-        station.tell_relays(now.instant, |to, message| self.output.crossings.push((to, Crossing::Relay(message))));
+        station.tell_relays(now.instant, |to, message| {
+            self.output.crossings.push((to, Crossing::Relay(message)))
+        });
         self.choose_layers(now, index);
         Ok(Done::Done)
     }
@@ -403,7 +419,8 @@ impl Engine {
                     Source::Relay(sink) => Some((sink.id, false, sink.stats.clone())),
                     Source::Local { .. } => None,
                 };
-                sink.into_iter().chain(station.relays.iter().map(|relay| (relay.id, true, relay.stats.clone())))
+                sink.into_iter()
+                    .chain(station.relays.iter().map(|relay| (relay.id, true, relay.stats.clone())))
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use crate::io::Crossing;
 use crate::rtcp::{self, Packet, Reader};
 use crate::transport::Transport;
 use tidegate_types::relay::{RelayClock, RelayMessage, SourceClock};
-use tidegate_types::{NtpTime, Now};
+use tidegate_types::{Now, NtpTime};
 
 impl Engine {
     /// One decrypted compound packet.

@@ -46,7 +46,8 @@ impl Engine {
                 else {
                     continue;
                 };
-                let clock = self.stations.get(station).and_then(Option::as_ref).and_then(|at| at.clock(encoding));
+                let clock =
+                    self.stations.get(station).and_then(Option::as_ref).and_then(|at| at.clock(encoding));
                 transport.sender_report(now, index, clock, &mut self.output.datagrams);
             }
         }

@@ -200,8 +200,12 @@ impl Engine {
             return self.drop_datagram("shared-buffer", incoming);
         };
         transport.count_received(buffer.bytes().len());
-        let received =
-            transport.association.receive(now, incoming.tuple, buffer.bytes_mut(), &mut self.output.datagrams);
+        let received = transport.association.receive(
+            now,
+            incoming.tuple,
+            buffer.bytes_mut(),
+            &mut self.output.datagrams,
+        );
         match received {
             Received::Rtp(length) => {
                 buffer.set_length(length);
@@ -330,9 +334,12 @@ impl Engine {
             return self.keep(index, packet);
         }
         self.switched.clear();
-        let clocks = |encoding| station.encodings.get(usize::from(encoding)).and_then(|standing| standing.clock);
+        let clocks =
+            |encoding| station.encodings.get(usize::from(encoding)).and_then(|standing| standing.clock);
         for (number, seat) in station.seats.iter().enumerate() {
-            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else {
+                continue;
+            };
             let ticket = transport.send(now, seat.consumer, &packet, clocks, &mut self.output.datagrams);
             if ticket.is_some_and(|ticket| ticket.switched) {
                 self.switched.push(number);
@@ -363,7 +370,9 @@ impl Engine {
         let Some(station) = self.stations.get(index).and_then(Option::as_ref) else { return };
         let Some(standing) = station.encodings.get(usize::from(encoding)) else { return };
         for seat in self.switched.iter().filter_map(|number| station.seats.get(*number)) {
-            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else {
+                continue;
+            };
             for packet in standing.history.from(sequence + 1) {
                 transport.send(now, seat.consumer, packet, |_| None, &mut self.output.datagrams);
             }
@@ -396,7 +405,9 @@ impl Engine {
         let mut needed = 0;
         let mut awaited = 0_u32;
         for seat in &station.seats {
-            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else { continue };
+            let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else {
+                continue;
+            };
             let reachable = transport.association.profile().is_some();
             let Some(Some(consumer)) = transport.consumers.get_mut(seat.consumer) else { continue };
             consumer.choose(count, alive);

@@ -22,8 +22,9 @@ impl Engine {
         if to.0 >= self.config.shards {
             return Err(CommandError::Unfit(format!("{to} does not exist")));
         }
-        let publishes =
-            self.transports[slot].as_ref().is_some_and(|transport| transport.producers.iter().any(Option::is_some));
+        let publishes = self.transports[slot]
+            .as_ref()
+            .is_some_and(|transport| transport.producers.iter().any(Option::is_some));
         if publishes {
             return Err(CommandError::Unfit("a transport that publishes cannot move yet".to_owned()));
         }
@@ -53,7 +54,8 @@ impl Engine {
             self.flows.remove(&tuple);
         }
         for consumer in transport.consumers.iter_mut().flatten() {
-            if let Some(station) = consumer.station.take().and_then(|at| self.stations.get_mut(at)?.as_mut()) {
+            if let Some(station) = consumer.station.take().and_then(|at| self.stations.get_mut(at)?.as_mut())
+            {
                 station.seats.retain(|seat| seat.transport != slot);
             }
         }
@@ -82,7 +84,8 @@ impl Engine {
         if let Some((encoding, start)) = owed
             && let Some(standing) = station.encodings.get(usize::from(encoding))
         {
-            let first = standing.history.highest().map_or(start, |highest| start.max(highest.saturating_sub(OWED)));
+            let first =
+                standing.history.highest().map_or(start, |highest| start.max(highest.saturating_sub(OWED)));
             for packet in standing.history.from(first) {
                 transport.send(now, index, packet, |_| None, &mut self.output.datagrams);
             }

@@ -17,9 +17,9 @@ impl Engine {
             | RelayMessage::Clock(_)
             | RelayMessage::Highest { .. }
             | RelayMessage::Alive { .. } => self.relay_sinks.get(&relay),
-            RelayMessage::Nack { .. } | RelayMessage::KeyframeRequest { .. } | RelayMessage::Demand { .. } => {
-                self.relay_sources.get(&relay)
-            }
+            RelayMessage::Nack { .. }
+            | RelayMessage::KeyframeRequest { .. }
+            | RelayMessage::Demand { .. } => self.relay_sources.get(&relay),
         };
         let Some(&station) = known else {
             *self.dropped.entry("unknown-relay").or_default() += 1;
@@ -57,7 +57,8 @@ impl Engine {
             }
             RelayMessage::Demand { encodings, .. } => {
                 let relays = self.stations.get_mut(station).and_then(Option::as_mut).map(|at| &mut at.relays);
-                if let Some(source) = relays.and_then(|all| all.iter_mut().find(|source| source.id == relay)) {
+                if let Some(source) = relays.and_then(|all| all.iter_mut().find(|source| source.id == relay))
+                {
                     source.demand = encodings;
                 }
                 self.choose_layers(now, station);

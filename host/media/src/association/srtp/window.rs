@@ -1,21 +1,28 @@
 //! Which indices of one stream were seen, and which rollover a 16-bit sequence belongs to (RFC 3711, section 3.3).
 //! Knows nothing of keys or packets.
 
-/// How many indices behind the highest are remembered; what is older counts as seen.
-pub(super) const WINDOW: u64 = 128;
+/// How many indices behind the highest are remembered; what is older counts as seen. As long as what may still be
+/// repaired, since a repaired packet is sealed late.
+pub(super) const WINDOW: u64 = 512;
+const WORDS: usize = WINDOW as usize / 64;
+const _: () = assert!(WINDOW >= crate::missing::MOST as u64 && WINDOW.is_power_of_two());
 
 /// A set over the last [`WINDOW`] indices.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Window {
     highest: Option<u64>,
-    /// Bit n: the index n below the highest was seen.
-    seen: u128,
+    /// A ring of bits: index modulo [`WINDOW`].
+    seen: [u64; WORDS],
+}
+
+const fn bit(index: u64) -> (usize, u64) {
+    ((index % WINDOW / 64) as usize, 1 << (index % 64))
 }
 
 impl Window {
     /// Nothing was seen.
     pub(super) const fn new() -> Self {
-        Self { highest: None, seen: 0 }
+        Self { highest: None, seen: [0; WORDS] }
     }
 
     /// Whether nothing was seen.
@@ -29,21 +36,27 @@ impl Window {
         if index > highest {
             return true;
         }
-        let behind = highest - index;
-        behind < WINDOW && (self.seen >> behind) & 1 == 0
+        let (word, bit) = bit(index);
+        highest - index < WINDOW && self.seen[word] & bit == 0
     }
 
     /// Notes that the index was seen.
     pub(super) fn mark(&mut self, index: u64) {
-        let highest = self.highest.unwrap_or(index);
-        if index > highest {
-            let ahead = index - highest;
-            self.seen = if ahead < WINDOW { self.seen << ahead } else { 0 };
+        if let Some(highest) = self.highest.filter(|highest| index > *highest) {
+            if index - highest >= WINDOW {
+                self.seen = [0; WORDS];
+            } else {
+                for skipped in highest + 1..index {
+                    let (word, bit) = bit(skipped);
+                    self.seen[word] &= !bit;
+                }
+            }
         }
-        self.highest = Some(highest.max(index));
-        let behind = highest.saturating_sub(index);
-        if behind < WINDOW {
-            self.seen |= 1 << behind;
+        let highest = self.highest.map_or(index, |highest| highest.max(index));
+        self.highest = Some(highest);
+        if highest - index < WINDOW {
+            let (word, bit) = bit(index);
+            self.seen[word] |= bit;
         }
     }
 

@@ -1,0 +1,101 @@
+//! The engine in a simulated world: one shard and three must serve the same result, through loss, reordering and
+//! duplication; a transport may move mid-stream. A failing seed is printed: `TIDEGATE_SEED=n` replays it.
+
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use world::person::Plan;
+use world::{Weather, World};
+
+const WARM: u32 = 30;
+
+fn plan(listeners: usize) -> Plan {
+    Plan {
+        frame_interval: Duration::from_micros(66_667),
+        packets: vec![1, 3],
+        payload: 300,
+        audio_interval: Duration::from_millis(20),
+        until: Duration::from_secs(8),
+        listeners,
+    }
+}
+
+const STORM: Weather = Weather { lost: 40, late: 30, doubled: 10, relay_lost: 10 };
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("TIDEGATE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("TIDEGATE_SEED is a number")],
+        Err(_) => (1..=std::env::var("TIDEGATE_SEEDS")
+            .map_or(2, |n| n.parse().expect("TIDEGATE_SEEDS is a number")))
+            .collect(),
+    }
+}
+
+/// Everything between the warm-up and the end that each person could decode of each producer.
+fn outcome(seed: u64, shards: usize, people: usize) -> Vec<Vec<(u64, Vec<u32>)>> {
+    let mut world = World::new(seed, shards, people, STORM, &plan(0));
+    // The senders stop after 8 s; what is missing then still has time to be repaired.
+    world.run_until(Duration::from_secs(10));
+    let last = world.people.iter().map(|person| person.frames_sent()).min().unwrap();
+    assert!(last > 2 * WARM, "seed {seed}: only {last} frames were sent");
+    for person in &world.people {
+        assert!(person.timestamps_ascend(), "seed {seed}: person {} saw time run back", person.number);
+        assert!(person.sounds() > 0, "seed {seed}: person {} heard nothing", person.number);
+    }
+    let in_window =
+        |frames: BTreeSet<u32>| frames.into_iter().filter(|n| (WARM..last - 2).contains(n)).collect();
+    world
+        .people
+        .iter()
+        .map(|person| {
+            person.decodable().into_iter().map(|(producer, frames)| (producer.0, in_window(frames))).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn one_shard_and_three_deliver_the_same_decodable_frames() {
+    for seed in seeds() {
+        println!("seed {seed}");
+        let one = outcome(seed, 1, 20);
+        let three = outcome(seed, 3, 20);
+        for (person, (one, three)) in one.iter().zip(&three).enumerate() {
+            assert_eq!(one.len(), 19, "seed {seed}");
+            for ((producer, one), (_, three)) in one.iter().zip(three) {
+                assert!(
+                    one.len() > 50,
+                    "seed {seed}: person {person} saw {} frames of {producer}",
+                    one.len()
+                );
+                assert_eq!(one, three, "seed {seed}: person {person}, producer {producer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transport_moves_between_engines_mid_stream_without_loss() {
+    for seed in seeds() {
+        println!("seed {seed}");
+        let weather = Weather { relay_lost: 10, ..Weather::default() };
+        let mut world = World::new(seed, 2, 4, weather, &plan(2));
+        let mut at = Duration::from_millis(1_500);
+        for number in 0..10 {
+            world.run_until(at);
+            world.move_person(0, (number + 1) % 2).expect("a listener moves");
+            at += Duration::from_millis(507);
+        }
+        let keyframes: u64 = world.people.iter().map(|person| person.keyframes_sent()).sum();
+        world.run_until(Duration::from_secs(10));
+        let last = world.people[3].frames_sent();
+        let wanted: BTreeSet<u32> = (WARM..last - 2).collect();
+        for (producer, frames) in world.people[0].decodable() {
+            let lacking: Vec<_> = wanted.difference(&frames).collect();
+            assert!(lacking.is_empty(), "seed {seed}: of {producer} lacks {lacking:?}");
+        }
+        let after: u64 = world.people.iter().map(|person| person.keyframes_sent()).sum();
+        assert_eq!(after, keyframes, "seed {seed}: a move caused a keyframe");
+        assert_eq!(world.moved, 10);
+    }
+}

@@ -1,0 +1,327 @@
+//! A world on virtual time: engines, real peers (ICE, DTLS, SRTP) and a network between them that loses, delays
+//! and doubles packets by hash(seed, path, stream, sequence, attempt), so that what happens to a packet does not
+//! depend on how many shards there are.
+
+pub(crate) mod person;
+
+use person::{Person, Plan};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_media::association::{AssociationConfig, Identity};
+use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
+use tidegate_media::{Engine, EngineConfig};
+use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
+use tidegate_types::relay::RelayMessage;
+use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
+use tidegate_types::{Now, NtpTime, Place, RelayId, RequestNumber, RouterId, ShardIndex, TransportId};
+
+/// What the network does to media, in thousandths.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) lost: u64,
+    pub(crate) late: u64,
+    pub(crate) doubled: u64,
+    pub(crate) relay_lost: u64,
+}
+
+/// Secrets that are none: only a test may do this.
+struct Numbers(u64);
+
+impl Secrets for Numbers {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.0 >> 33) as u8;
+        }
+    }
+}
+
+enum Event {
+    ToEngine { shard: usize, from: SocketAddr, bytes: Vec<u8> },
+    ToPerson { person: usize, bytes: Vec<u8> },
+    Cross { to: usize, from: Place, crossing: Crossing },
+}
+
+pub(crate) struct World {
+    pub(crate) engines: Vec<Engine>,
+    pub(crate) people: Vec<Person>,
+    pub(crate) homes: Vec<usize>,
+    now: Now,
+    start: Instant,
+    seed: u64,
+    weather: Weather,
+    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    events: BTreeMap<u64, Event>,
+    count: u64,
+    attempts: BTreeMap<(usize, bool, u32, u16), u64>,
+    requests: u64,
+    pub(crate) moved: usize,
+}
+
+pub(crate) fn engine_address(shard: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 7_000 + shard as u16))
+}
+
+fn person_address(person: usize) -> SocketAddr {
+    SocketAddr::from(([10, 1, (person / 200) as u8, (person % 200) as u8], 5_000))
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, shards: usize, people: usize, weather: Weather, plan: &Plan) -> Self {
+        let start = Instant::now();
+        let now = Now { instant: start, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
+        let config = || AssociationConfig {
+            identity: Arc::new(Identity::generate().expect("a certificate")),
+            profiles: vec![SrtpProfile::AeadAes256Gcm],
+        };
+        let engine = |shard: usize| {
+            let config = EngineConfig {
+                place: Place::local(shard as u16),
+                shards: shards as u16,
+                candidates: vec![Candidate { address: engine_address(shard) }],
+                association: config(),
+                max_transports: 1_000,
+            };
+            Engine::new(config, Box::new(Numbers(seed ^ shard as u64)))
+        };
+        let shared = config();
+        let mut world = Self {
+            engines: (0..shards).map(engine).collect(),
+            people: (0..people).map(|number| Person::new(number, &shared, plan, now)).collect(),
+            homes: (0..people).map(|number| number % shards).collect(),
+            now,
+            start,
+            seed,
+            weather,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            count: 0,
+            attempts: BTreeMap::new(),
+            requests: 0,
+            moved: 0,
+        };
+        for person in 0..people {
+            world.enter(person);
+        }
+        world.connect_everyone();
+        world
+    }
+
+    pub(crate) fn command(&mut self, shard: usize, body: CommandBody) -> Result<Done, CommandError> {
+        self.requests += 1;
+        let request = RequestNumber(self.requests);
+        self.engines[shard].command(self.now, Command { request, body });
+        let replies = &mut self.engines[shard].output().replies;
+        let reply = replies.pop().expect("every command is answered");
+        assert_eq!(reply.request, request);
+        self.drain_engine(shard);
+        reply.result
+    }
+
+    fn enter(&mut self, person: usize) {
+        let shard = self.homes[person];
+        let transport = TransportId(person as u64);
+        let made = self.command(
+            shard,
+            CommandBody::CreateTransport {
+                transport,
+                router: RouterId(1),
+                limits: TransportLimits::default(),
+            },
+        );
+        let Ok(Done::Transport(local)) = made else { panic!("{made:?}") };
+        let local: LocalTransport = local;
+        let remote = self.people[person].peer.remote();
+        self.command(shard, CommandBody::ConnectTransport { transport, remote }).expect("connects");
+        self.people[person].peer.meet(&local, engine_address(shard), self.now);
+        self.drain_person(person);
+    }
+
+    /// Every person's tracks, relayed to every other shard and consumed by everyone else.
+    fn connect_everyone(&mut self) {
+        let shards = self.engines.len();
+        for person in 0..self.people.len() {
+            let home = self.homes[person];
+            for (producer, parameters) in self.people[person].producers() {
+                let transport = TransportId(person as u64);
+                let body = CommandBody::CreateProducer {
+                    producer,
+                    transport,
+                    parameters: parameters.clone(),
+                    paused: false,
+                };
+                self.command(home, body).expect("produces");
+                for shard in (0..shards).filter(|shard| *shard != home) {
+                    let relay = RelayId(producer.0 * 100 + shard as u64);
+                    let accept = CommandBody::AcceptRelay {
+                        relay,
+                        router: RouterId(1),
+                        producer,
+                        parameters: parameters.clone(),
+                        paused: false,
+                        from: Place::local(home as u16),
+                    };
+                    self.command(shard, accept).expect("accepts");
+                    let open = CommandBody::OpenRelay { relay, producer, to: Place::local(shard as u16) };
+                    self.command(home, open).expect("opens");
+                }
+            }
+        }
+        for person in 0..self.people.len() {
+            for other in (0..self.people.len()).filter(|other| *other != person) {
+                for (producer, parameters) in self.people[other].producers() {
+                    let (consumer, parameters) = self.people[person].consume(producer, &parameters);
+                    let transport = TransportId(person as u64);
+                    let body = CommandBody::CreateConsumer { consumer, transport, producer, parameters };
+                    self.command(self.homes[person], body).expect("consumes");
+                }
+            }
+        }
+    }
+
+    /// Moves a person's transport to another shard, mid-stream.
+    pub(crate) fn move_person(&mut self, person: usize, to: usize) -> Result<(), CommandError> {
+        let from = self.homes[person];
+        let to_shard = ShardIndex(to as u16);
+        self.command(
+            from,
+            CommandBody::MoveTransport { transport: TransportId(person as u64), to: to_shard },
+        )?;
+        self.homes[person] = to;
+        self.moved += 1;
+        Ok(())
+    }
+
+    fn push(&mut self, after: Duration, event: Event) {
+        self.count += 1;
+        self.queue.push(Reverse((self.now.instant + after, self.count)));
+        self.events.insert(self.count, event);
+    }
+
+    /// What the network does to one datagram between a person and the host: delays of what arrives.
+    fn fate(&mut self, person: usize, up: bool, bytes: &[u8]) -> Vec<Duration> {
+        let base = Duration::from_millis(20);
+        let is_media = bytes.first().is_some_and(|first| first >> 6 == 2) && !matches!(bytes[1], 192..=223);
+        if !is_media {
+            return vec![base];
+        }
+        let ssrc = u32::from_be_bytes(bytes[8..12].try_into().expect("a header"));
+        let sequence = u16::from_be_bytes([bytes[2], bytes[3]]);
+        let attempt = self.attempts.entry((person, up, ssrc, sequence)).or_default();
+        *attempt += 1;
+        let mut hasher = DefaultHasher::new();
+        (self.seed, person, up, ssrc, sequence, *attempt).hash(&mut hasher);
+        let draw = hasher.finish();
+        if draw % 1_000 < self.weather.lost {
+            return Vec::new();
+        }
+        let late = if draw / 1_000 % 1_000 < self.weather.late { 15 } else { 0 };
+        let first = base + Duration::from_millis(late);
+        if draw / 1_000_000 % 1_000 < self.weather.doubled { vec![first, first] } else { vec![first] }
+    }
+
+    fn drain_person(&mut self, person: usize) {
+        let out = self.people[person].peer.output();
+        let sent: Vec<Vec<u8>> = out.heads().iter().map(|head| out.bytes(head).to_vec()).collect();
+        out.clear();
+        for bytes in sent {
+            let shard = self.homes[person];
+            for delay in self.fate(person, true, &bytes) {
+                let event = Event::ToEngine { shard, from: person_address(person), bytes: bytes.clone() };
+                self.push(delay, event);
+            }
+        }
+    }
+
+    fn drain_engine(&mut self, shard: usize) {
+        let output = self.engines[shard].output();
+        let datagrams = std::mem::take(&mut output.datagrams);
+        let crossings = std::mem::take(&mut output.crossings);
+        output.reports.clear();
+        for head in datagrams.heads() {
+            let SocketAddr::V4(to) = head.tuple.remote else { panic!("only IPv4 here") };
+            let [_, _, high, low] = to.ip().octets();
+            let person = usize::from(high) * 200 + usize::from(low);
+            let bytes = datagrams.bytes(head);
+            for delay in self.fate(person, false, bytes) {
+                self.push(delay, Event::ToPerson { person, bytes: bytes.to_vec() });
+            }
+        }
+        for (to, crossing) in crossings {
+            if let Crossing::Relay(RelayMessage::Media(carried)) = &crossing {
+                let mut hasher = DefaultHasher::new();
+                (self.seed, carried.relay, carried.sequence, carried.repair).hash(&mut hasher);
+                if hasher.finish() % 1_000 < self.weather.relay_lost {
+                    continue;
+                }
+            }
+            let event =
+                Event::Cross { to: usize::from(to.shard.0), from: Place::local(shard as u16), crossing };
+            self.push(Duration::from_micros(50), event);
+        }
+    }
+
+    fn next_moment(&self) -> Instant {
+        let engines = self.engines.iter().filter_map(Engine::next_timeout);
+        let people = self.people.iter().map(Person::next_moment);
+        let queued = self.queue.peek().map(|Reverse((at, _))| *at);
+        engines.chain(people).chain(queued).min().expect("people always want something")
+    }
+
+    /// Runs until `until` of virtual time has passed since the start.
+    pub(crate) fn run_until(&mut self, until: Duration) {
+        let end = self.start + until;
+        let mut standing_still = 0;
+        while self.next_moment() <= end {
+            standing_still = if self.next_moment() > self.now.instant { 0 } else { standing_still + 1 };
+            assert!(standing_still < 10_000, "seed {}: something is due for ever", self.seed);
+            let at = self.next_moment().max(self.now.instant);
+            self.now = self.now.after(at - self.now.instant);
+            while let Some(Reverse((due, number))) = self.queue.peek().copied() {
+                if due > self.now.instant {
+                    break;
+                }
+                self.queue.pop();
+                let event = self.events.remove(&number).expect("queued once");
+                self.handle(event);
+            }
+            for shard in 0..self.engines.len() {
+                if self.engines[shard].next_timeout().is_some_and(|at| at <= self.now.instant) {
+                    self.engines[shard].timeout(self.now);
+                    self.drain_engine(shard);
+                }
+            }
+            for person in 0..self.people.len() {
+                if self.people[person].next_moment() <= self.now.instant {
+                    self.people[person].run(self.now);
+                    self.drain_person(person);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::ToEngine { shard, from, bytes } => {
+                let engine = &mut self.engines[shard];
+                let mut buffer = engine.pool().take();
+                Arc::get_mut(&mut buffer).expect("a fresh buffer is unshared").fill(&bytes);
+                let tuple = Tuple { socket: 0, remote: from };
+                engine.receive(self.now, &mut vec![Incoming { tuple, at: self.now.instant, buffer }]);
+                self.drain_engine(shard);
+            }
+            Event::ToPerson { person, mut bytes } => {
+                self.people[person].receive(self.now, &mut bytes);
+                self.drain_person(person);
+            }
+            Event::Cross { to, from, crossing } => {
+                self.engines[to].cross(self.now, from, crossing);
+                self.drain_engine(to);
+            }
+        }
+    }
+}
