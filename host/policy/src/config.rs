@@ -4,6 +4,8 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+use tidegate_types::decision::Decision;
 
 /// The policies of one host, and what they may cost.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct PolicyConfig {
     pub threads: usize,
     /// The most questions that wait for one decision; one more is answered `queue-full`.
     pub queue: usize,
+    /// How long a caller waits at most, queue included.
+    pub deadlines: Deadlines,
     /// What `need` may ask for, by name.
     pub lookups: BTreeMap<String, Lookup>,
     /// The most memory that one instance may have, in bytes. Raising it raises what a runaway plugin costs:
@@ -40,10 +44,43 @@ impl PolicyConfig {
             balance,
             threads: 2,
             queue: 1_024,
+            deadlines: Deadlines::usual(),
             lookups: BTreeMap::new(),
             memory_bytes: 16 << 20,
             recycle_calls: 1_000_000,
             records: 256,
+        }
+    }
+}
+
+/// How long a caller waits for each decision. Longer ones suit a machine that is slower than its load; the caller
+/// waits that much longer for a plugin that hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For authorize.
+    pub authorize: Duration,
+    /// For allocate.
+    pub allocate: Duration,
+    /// For balance.
+    pub balance: Duration,
+}
+
+impl Deadlines {
+    /// Those of [`Decision::deadline_ms`].
+    #[must_use]
+    pub const fn usual() -> Self {
+        Self {
+            authorize: Duration::from_millis(Decision::Authorize.deadline_ms()),
+            allocate: Duration::from_millis(Decision::Allocate.deadline_ms()),
+            balance: Duration::from_millis(Decision::Balance.deadline_ms()),
+        }
+    }
+
+    pub(crate) const fn of(self, decision: Decision) -> Duration {
+        match decision {
+            Decision::Authorize => self.authorize,
+            Decision::Allocate => self.allocate,
+            Decision::Balance => self.balance,
         }
     }
 }

@@ -35,7 +35,7 @@ mod runtime;
 mod slot;
 mod store;
 
-pub use config::{Lookup, PluginConfig, PolicyConfig, Source};
+pub use config::{Deadlines, Lookup, PluginConfig, PolicyConfig, Source};
 pub use error::{LoadError, Problem};
 pub use plugin::Clock;
 pub use runtime::{Policies, Sink};

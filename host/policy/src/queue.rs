@@ -4,10 +4,11 @@
 //! The question whose deadline comes first goes first, among the lanes that have a free seat. A lane has fewer
 //! seats than there are threads, so a plugin that uses up all its time leaves a thread for the others.
 
+use crate::config::Deadlines;
 use crate::slot::Slot;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidegate_types::decision::{Decision, Question};
 
 /// One waiting question.
@@ -19,9 +20,9 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(question: Question, now: Instant) -> Self {
-        let allowed = Duration::from_millis(question.body.decision().deadline_ms());
-        Self { question, arrived: now, deadline: now + allowed }
+    pub(crate) fn new(question: Question, now: Instant, deadlines: Deadlines) -> Self {
+        let deadline = now + deadlines.of(question.body.decision());
+        Self { question, arrived: now, deadline }
     }
 
     pub(crate) const fn decision(&self) -> Decision {

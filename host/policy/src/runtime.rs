@@ -7,7 +7,7 @@
 //! ```
 
 use crate::bounds;
-use crate::config::{Lookup, PluginConfig, PolicyConfig};
+use crate::config::{Deadlines, Lookup, PluginConfig, PolicyConfig};
 use crate::engine::TICK;
 use crate::error::LoadError;
 use crate::feed::Mirror;
@@ -62,6 +62,7 @@ impl Policies {
             tallies: Mutex::default(),
             records: Mutex::new(Records::new(config.records)),
             lookups: config.lookups,
+            deadlines: config.deadlines,
             recycle_calls: config.recycle_calls.max(1),
             clock,
             sink,
@@ -204,6 +205,7 @@ struct Office {
     tallies: Mutex<[Tally; 3]>,
     records: Mutex<Records>,
     lookups: BTreeMap<String, Lookup>,
+    deadlines: Deadlines,
     recycle_calls: u64,
     clock: Clock,
     sink: Sink,
@@ -211,7 +213,7 @@ struct Office {
 
 impl Office {
     fn ask(&self, question: Question) {
-        if let Err(job) = self.queue.push(Job::new(question, Instant::now())) {
+        if let Err(job) = self.queue.push(Job::new(question, Instant::now(), self.deadlines)) {
             // Not recorded: under a flood, keeping the rest would cost the sender more than the answer.
             self.tallies()[job.decision() as usize].count(Some(Failure::QueueFull), None);
             (self.sink)(Answer { number: job.question.number, result: Err(Failure::QueueFull) });

@@ -1,15 +1,17 @@
 //! What a hostile component costs: its caller one named failure, everyone else nothing.
 
-use crate::desk::{Desk, config_with, join, open, place, refused, shard};
+use crate::desk::{Desk, PATIENCE, config_with, join, open, place, refused, shard};
 use crate::guest::{Guest, HUGE_REFUSAL, LONG_REFUSAL, NEED, push_text};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tidegate_policy::Lookup;
+use tidegate_policy::{Deadlines, Lookup};
 use tidegate_types::decision::{Decision, Failure};
 
 const LOOP: &str = "(loop $again (br $again))";
+/// Takes all memory it can get and writes to it; hangs instead of trapping if that was more than 16 MiB.
 const BOMB: &str = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) \
-                    (memory.fill (i32.const 8192) (i32.const 7) (i32.const 16000000)) (unreachable)";
+                    (memory.fill (i32.const 8192) (i32.const 7) (i32.const 15000000)) \
+                    (loop $hang (br_if $hang (i32.gt_u (memory.size) (i32.const 256)))) (unreachable)";
 
 fn guest() -> Guest {
     Guest::new(Decision::Authorize)
@@ -39,7 +41,7 @@ fn hostile() -> Vec<(&'static str, Guest, Failure)> {
         ("trap", guest().misbehave("(unreachable)"), Failure::Trap),
         ("answer of 14 MiB", huge(), Failure::Nonsense),
         ("answer of 2 KiB", answers(LONG_REFUSAL), Failure::Nonsense),
-        ("answer outside memory", answers(0x7fff_fff8), Failure::Trap),
+        ("answer outside memory", answers(0x7fff_fff8), Failure::Nonsense),
         ("lookup nobody configured", answers(NEED), Failure::Lookup),
     ]
 }
@@ -63,12 +65,14 @@ fn each_misdeed_has_its_name_and_the_next_caller_notices_nothing() {
 
 #[test]
 fn a_loop_ends_at_its_deadline() {
-    let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
+    let mut config = config_with(Decision::Authorize, guest().misbehave(LOOP));
+    config.deadlines = Deadlines::usual();
+    let desk = open(config);
     let began = Instant::now();
     assert_eq!(desk.ask(join(1)), Err(Failure::Deadline));
     let deadline = Duration::from_millis(Decision::Authorize.deadline_ms());
     // Not before; and not much later, though other tests keep this machine busy.
-    assert!((deadline..deadline * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!((deadline..deadline * 20).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn a_flood_of_log_lines_ends_by_the_deadline_or_not_at_all() {
     let flood = format!(
         "(if (i32.load offset=20 (local.get $request)) (then \
          (local.set $left (i32.const 2000)) \
-         (loop $more (call $log {} (i32.const 2048) (i32.const 60000)) \
+         (loop $more (call $log {} (i32.const 1048576) (i32.const 60000)) \
          (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))\
          (i32.const {})",
         push_text("info"),
@@ -90,7 +94,10 @@ fn a_flood_of_log_lines_ends_by_the_deadline_or_not_at_all() {
 
 #[test]
 fn a_line_beyond_a_megabyte_is_not_even_copied() {
-    let shout = format!("(call $log {} (i32.const 0) (i32.const 1900000))", push_text("info"));
+    let shout = format!(
+        "(drop (memory.grow (i32.const 32))) (call $log {} (i32.const 2097152) (i32.const 1900000))",
+        push_text("info")
+    );
     let desk = open(config_with(Decision::Authorize, guest().misbehave(&shout)));
     assert_eq!(desk.ask(join(1)), Err(Failure::Nonsense));
     assert_eq!(desk.ask(join(0)), refused());
@@ -100,7 +107,7 @@ fn a_line_beyond_a_megabyte_is_not_even_copied() {
 fn a_looping_authorize_leaves_time_for_placements() {
     let desk = open(config_with(Decision::Authorize, guest().misbehave(LOOP)));
     desk.reset(1, 1);
-    for _ in 0..10 {
+    for _ in 0..3 {
         let placed = place_among_loops(&desk);
         assert_eq!(placed, Ok(0));
     }
@@ -134,7 +141,7 @@ fn waiting_counts_against_the_deadline() {
         assert_eq!(desk.receive().result, Err(Failure::Deadline));
     }
     // One after the other would take twenty deadlines.
-    assert!(began.elapsed() < Duration::from_millis(10 * Decision::Authorize.deadline_ms()));
+    assert!(began.elapsed() < PATIENCE * 10);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use tidegate_policy::{LoadError, PluginConfig, Policies, PolicyConfig, Source};
+use tidegate_policy::{Deadlines, LoadError, PluginConfig, Policies, PolicyConfig, Source};
 use tidegate_types::cluster::{CellChange, Column, Feed, ShardRow};
 use tidegate_types::decision::{
     Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
@@ -26,10 +26,16 @@ pub fn plugin(name: &'static str, component: Vec<u8>) -> PluginConfig {
     PluginConfig::new(Source::Embedded { name, bytes: component.into() })
 }
 
-/// Good guests for all three decisions.
+/// Long enough that a busy machine does not make a good guest late.
+pub const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Good guests for all three decisions, and time for them.
 pub fn config() -> PolicyConfig {
     let good = |decision: Decision| plugin(decision.name(), Guest::new(decision).build());
-    PolicyConfig::new(good(Decision::Authorize), good(Decision::Allocate), good(Decision::Balance))
+    let mut config =
+        PolicyConfig::new(good(Decision::Authorize), good(Decision::Allocate), good(Decision::Balance));
+    config.deadlines = Deadlines { authorize: PATIENCE, allocate: PATIENCE, balance: PATIENCE };
+    config
 }
 
 /// The same, with another authorize or allocate.
