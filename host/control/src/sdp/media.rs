@@ -249,6 +249,6 @@ fn read_cname(lines: &Lines<'_>, ssrc: Option<u32>) -> Option<String> {
             let matches = ssrc.is_none_or(|ssrc| number.parse() == Ok(ssrc));
             attribute.trim().strip_prefix("cname:").filter(|_| matches)
         })
-        .map(|cname| cname.chars().filter(|letter| letter.is_ascii_graphic()).take(64).collect())
+        .map(|cname| cname.chars().filter(char::is_ascii_graphic).take(64).collect())
         .next()
 }
