@@ -145,6 +145,23 @@ fn waiting_counts_against_the_deadline() {
 }
 
 #[test]
+fn one_that_waits_is_answered_at_its_own_deadline() {
+    let mut config = config_with(Decision::Authorize, guest().misbehave(LOOP));
+    config.threads = 1;
+    config.deadlines.authorize = PATIENCE * 5;
+    config.deadlines.allocate = PATIENCE / 8;
+    let desk = open(config);
+    desk.send(join(1));
+    let question = desk.send(place());
+    let first = desk.receive();
+    assert_eq!(
+        (first.number, first.result),
+        (question, Err(Failure::Deadline)),
+        "while the only thread loops"
+    );
+}
+
+#[test]
 fn one_question_too_many_is_told_so_at_once() {
     let mut config = config_with(Decision::Authorize, guest().misbehave(LOOP));
     config.queue = 2;
