@@ -206,12 +206,14 @@ impl Transport {
         Some(key)
     }
 
-    /// Sends one packet to one of its consumers, if that wants it. Returns how it was numbered.
+    /// Sends one packet to one of its consumers, if that wants it. Returns how it was numbered. `caused` is when
+    /// what made it go out came in: the packet itself, or what made an older one due.
     pub fn send(
         &mut self,
         now: Now,
         index: usize,
         packet: &MediaPacket,
+        caused: Instant,
         clocks: impl Fn(u8) -> Option<SourceClock>,
         out: &mut Datagrams,
     ) -> Option<Ticket> {
@@ -223,7 +225,7 @@ impl Transport {
         let header = consumer.header(packet, &ticket);
         let association = &mut self.association;
         let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
-        let sent = out.write(tuple, packet.ingress, class, |space| {
+        let sent = out.write(tuple, caused, class, |space| {
             let length = write_packet(space, packet, &header, consumer, &hop, &ticket, None)?;
             association.seal_rtp(&mut consumer.stream, ticket.sequence, space, length)
         });

@@ -340,7 +340,14 @@ impl Engine {
             let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else {
                 continue;
             };
-            let ticket = transport.send(now, seat.consumer, &packet, clocks, &mut self.output.datagrams);
+            let ticket = transport.send(
+                now,
+                seat.consumer,
+                &packet,
+                packet.ingress,
+                clocks,
+                &mut self.output.datagrams,
+            );
             if ticket.is_some_and(|ticket| ticket.switched) {
                 self.switched.push(number);
             }
@@ -374,7 +381,7 @@ impl Engine {
                 continue;
             };
             for packet in standing.history.from(sequence + 1) {
-                transport.send(now, seat.consumer, packet, |_| None, &mut self.output.datagrams);
+                transport.send(now, seat.consumer, packet, now.instant, |_| None, &mut self.output.datagrams);
             }
         }
         let switched = std::mem::take(&mut self.switched);

@@ -87,7 +87,7 @@ impl Engine {
             let first =
                 standing.history.highest().map_or(start, |highest| start.max(highest.saturating_sub(OWED)));
             for packet in standing.history.from(first) {
-                transport.send(now, index, packet, |_| None, &mut self.output.datagrams);
+                transport.send(now, index, packet, now.instant, |_| None, &mut self.output.datagrams);
             }
         }
         self.choose_layers(now, station_index);

@@ -58,6 +58,8 @@ pub(crate) struct World {
     events: BTreeMap<u64, Event>,
     count: u64,
     attempts: BTreeMap<(usize, bool, u32, u16), u64>,
+    /// How often each relay packet was carried.
+    carried: BTreeMap<(RelayId, u64), u64>,
     requests: u64,
     pub(crate) moved: usize,
 }
@@ -101,6 +103,7 @@ impl World {
             events: BTreeMap::new(),
             count: 0,
             attempts: BTreeMap::new(),
+            carried: BTreeMap::new(),
             requests: 0,
             moved: 0,
         };
@@ -254,7 +257,9 @@ impl World {
         for (to, crossing) in crossings {
             if let Crossing::Relay(RelayMessage::Media(carried)) = &crossing {
                 let mut hasher = DefaultHasher::new();
-                (self.seed, carried.relay, carried.sequence, carried.repair).hash(&mut hasher);
+                let attempt = self.carried.entry((carried.relay, carried.sequence)).or_default();
+                *attempt += 1;
+                (self.seed, carried.relay, carried.sequence, *attempt).hash(&mut hasher);
                 if hasher.finish() % 1_000 < self.weather.relay_lost {
                     continue;
                 }

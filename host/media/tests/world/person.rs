@@ -313,7 +313,9 @@ impl Person {
 
     /// Asks for a keyframe of every picture that began with a loss, as a decoder would.
     fn ask_keyframes(&mut self, now: Now) {
-        for track in self.incoming.iter().filter(|track| track.kind == MediaKind::Video && !track.frames.is_empty()) {
+        for track in
+            self.incoming.iter().filter(|track| track.kind == MediaKind::Video && !track.frames.is_empty())
+        {
             let complete = |frame: &Frame| frame.keyframe && frame.have.len() == usize::from(frame.count);
             if !track.frames.values().any(complete) {
                 let mut space = [0; 100];
