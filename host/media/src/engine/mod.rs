@@ -8,6 +8,7 @@
 //! crossings ─ relay sink.accept ───────────┴─────────────────────── route ────┴─ history
 //! ```
 
+mod checks;
 mod commands;
 mod feedback;
 mod housekeeping;
@@ -87,6 +88,7 @@ pub struct Engine {
     flows: Map<Tuple, Route>,
     foreign: VecDeque<Tuple>,
     ufrags: Map<String, Route>,
+    checks: checks::Checks,
     deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
     housekeeping: Option<Instant>,
     housekept: u64,
@@ -121,7 +123,8 @@ impl Engine {
             relay_sinks: BTreeMap::new(),
             flows: Map::with_hasher(hasher.clone()),
             foreign: VecDeque::new(),
-            ufrags: Map::with_hasher(hasher),
+            ufrags: Map::with_hasher(hasher.clone()),
+            checks: checks::Checks::new(hasher.clone()),
             deadlines: BinaryHeap::new(),
             housekeeping: None,
             housekept: 0,
@@ -232,9 +235,12 @@ impl Engine {
     /// Finds whose datagram this is: by its flow, else by the ufrag that a check names (DESIGN: the ufrag carries
     /// the shard). A check also finds its transport anew, so that a reused address cannot be stuck.
     fn demux(&mut self, incoming: &Incoming) -> Option<Route> {
-        let Some(ufrag) = stun_ufrag(incoming.buffer.bytes()) else {
-            return self.flows.get(&incoming.tuple).copied();
-        };
+        let known = self.flows.get(&incoming.tuple).copied();
+        let Some(ufrag) = stun_ufrag(incoming.buffer.bytes()) else { return known };
+        if known.is_none() && !self.checks.admit(incoming.at, incoming.tuple.remote.ip()) {
+            *self.dropped.entry("check-flood").or_default() += 1;
+            return None;
+        }
         if let Some(route) = self.ufrags.get(ufrag) {
             let route = *route;
             if let Route::Shard(shard) = route {
