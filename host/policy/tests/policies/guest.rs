@@ -132,6 +132,7 @@ impl Guest {
         };
         let mut module = String::from("(module\n");
         module += &import("host-log", "log", "(param i32 i32 i32 i32)");
+        module += &import("host-counters", "add", "(param i32 i32 i64)");
         if self.functions.starts_with("(import") {
             module += &self.functions;
         }

@@ -5,4 +5,5 @@ mod contained;
 mod desk;
 mod fed;
 mod guest;
+mod misdeeds;
 mod refused;
