@@ -1,0 +1,240 @@
+//! All shards behind one port: the kernel spreads flows by their addresses and knows nothing of transports, so about
+//! half of the datagrams reach the wrong shard and are handed over. Real sockets, real handshakes, real media.
+
+use std::net::UdpSocket;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+use tidegate_media::association::{AssociationConfig, Identity, Received, SealStream};
+use tidegate_media::io::Secrets;
+use tidegate_media::peer::Peer;
+use tidegate_media::rtp::{HopValues, Outgoing, OutgoingExtensions, write_header};
+use tidegate_media::{Engine, EngineConfig};
+use tidegate_shard::{FromShard, Shards, ShardsConfig, start};
+use tidegate_types::command::{Command, CommandBody, CommandReply, Done, TransportLimits};
+use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
+use tidegate_types::packet::Extensions;
+use tidegate_types::producer::ProducerParameters;
+use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters};
+use tidegate_types::transport::{LocalTransport, SrtpProfile};
+use tidegate_types::{
+    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, RtpParameters,
+    TransportId,
+};
+
+const SHARDS: u16 = 2;
+/// One in 2^16 runs would see every flow at its own shard by chance.
+const PEOPLE: u64 = 16;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct System;
+
+impl Secrets for System {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let mut state = seed ^ bytes.as_ptr() as u64;
+        for byte in bytes {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (state >> 33) as u8;
+        }
+    }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
+}
+
+struct Host {
+    shards: Shards,
+    replies: Receiver<CommandReply>,
+    requests: u64,
+}
+
+impl Host {
+    fn start(identity: &AssociationConfig) -> Self {
+        let (sender, replies) = channel();
+        let sender = Mutex::new(sender);
+        let sink = Arc::new(move |_place: Place, from: FromShard| {
+            if let FromShard::Reply(reply) = from {
+                sender.lock().unwrap().send(reply).unwrap();
+            }
+        });
+        let config = ShardsConfig { shards: SHARDS, single_port: true, ..ShardsConfig::loopback() };
+        let association = identity.clone();
+        let engine = move |setup: tidegate_shard::ShardSetup| {
+            let config = EngineConfig {
+                place: setup.place,
+                shards: SHARDS,
+                candidates: setup.candidates,
+                association: association.clone(),
+                max_transports: 100,
+            };
+            Engine::new(config, Box::new(System))
+        };
+        Self { shards: start(&config, engine, sink).unwrap(), replies, requests: 0 }
+    }
+
+    fn command(&mut self, place: Place, body: CommandBody) -> Done {
+        self.requests += 1;
+        let request = RequestNumber(self.requests);
+        self.shards.command(place, Command { request, body }).unwrap();
+        let reply = self.replies.recv_timeout(PATIENCE).expect("every command is answered");
+        assert_eq!(reply.request, request);
+        reply.result.unwrap()
+    }
+
+    fn crossed(&self) -> u64 {
+        self.shards.counters().iter().map(|counters| counters.crossings_in).sum()
+    }
+}
+
+struct Person {
+    peer: Peer,
+    socket: UdpSocket,
+    heard: u64,
+}
+
+impl Person {
+    /// Sends what it has to say and takes what arrived.
+    fn turn(&mut self) {
+        let now = now();
+        self.peer.timeout(now);
+        let mut bytes = [0; 2_048];
+        while let Ok((length, _)) = self.socket.recv_from(&mut bytes) {
+            if let Received::Rtp(_) = self.peer.receive(now, &mut bytes[..length]) {
+                self.heard += 1;
+            }
+        }
+        let out = self.peer.output();
+        for head in out.heads() {
+            self.socket.send_to(out.bytes(head), head.tuple.remote).unwrap();
+        }
+        out.clear();
+    }
+}
+
+/// Turns everyone until `done`, at most [`PATIENCE`]; `each` runs once a turn, about every millisecond.
+fn until(
+    people: &mut [Person],
+    what: &str,
+    mut each: impl FnMut(&mut [Person]),
+    done: impl Fn(&[Person]) -> bool,
+) {
+    let end = Instant::now() + PATIENCE;
+    while !done(people) {
+        assert!(Instant::now() < end, "{what} did not happen");
+        each(people);
+        people.iter_mut().for_each(Person::turn);
+        // Paces the loop; nothing depends on its length.
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+fn opus(ssrc: u32) -> RtpParameters {
+    RtpParameters {
+        mid: None,
+        codecs: vec![CodecParameters {
+            codec: Codec::Opus,
+            payload_type: 111,
+            rtx_payload_type: None,
+            nack: false,
+            pli: false,
+            transport_cc: false,
+        }],
+        extensions: Vec::new(),
+        encodings: vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc: None, rid: None }],
+        cname: "someone".to_owned(),
+        reduced_size_rtcp: true,
+    }
+}
+
+#[test]
+fn datagrams_that_reach_the_wrong_shard_are_handed_over() {
+    let identity = AssociationConfig {
+        identity: Arc::new(Identity::generate().unwrap()),
+        profiles: vec![SrtpProfile::AeadAes256Gcm],
+    };
+    let mut host = Host::start(&identity);
+    let home = |person: u64| Place::local((person % u64::from(SHARDS)) as u16);
+    let mut people: Vec<Person> = (0..PEOPLE)
+        .map(|number| {
+            let transport = TransportId(number);
+            let limits = TransportLimits::default();
+            let create = CommandBody::CreateTransport { transport, router: RouterId(1), limits };
+            let Done::Transport(local) = host.command(home(number), create) else { panic!("no transport") };
+            let local: LocalTransport = local;
+            let mut peer = Peer::new(&identity, &number.to_string(), now());
+            host.command(home(number), CommandBody::ConnectTransport { transport, remote: peer.remote() });
+            peer.meet(&local, local.candidates[0].address, now());
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            Person { peer, socket, heard: 0 }
+        })
+        .collect();
+    until(
+        &mut people,
+        "everyone's handshake",
+        |_| {},
+        |people| people.iter().all(|person| person.peer.is_connected()),
+    );
+    assert!(host.crossed() > 0, "every flow met its own shard: nothing was tested");
+
+    let producer = ProducerId(1);
+    let parameters = ProducerParameters { kind: MediaKind::Audio, rtp: opus(7) };
+    let produce = CommandBody::CreateProducer {
+        producer,
+        transport: TransportId(0),
+        parameters: parameters.clone(),
+        paused: false,
+    };
+    host.command(home(0), produce);
+    let accept = CommandBody::AcceptRelay {
+        relay: RelayId(1),
+        router: RouterId(1),
+        producer,
+        parameters,
+        paused: false,
+        from: home(0),
+    };
+    host.command(home(1), accept);
+    host.command(home(0), CommandBody::OpenRelay { relay: RelayId(1), producer, to: home(1) });
+    for listener in 1..PEOPLE {
+        let parameters = ConsumerParameters {
+            kind: MediaKind::Audio,
+            rtp: opus(100),
+            paused: false,
+            preferred: LayerPreference::HIGHEST,
+        };
+        let (consumer, transport) = (ConsumerId(listener), TransportId(listener));
+        host.command(
+            home(listener),
+            CommandBody::CreateConsumer { consumer, transport, producer, parameters },
+        );
+    }
+    let mut stream = SealStream::new(7);
+    let mut sequence = 0;
+    let speak = |people: &mut [Person]| {
+        sequence += 1;
+        let outgoing = Outgoing {
+            marker: false,
+            payload_type: 111,
+            sequence: sequence as u16,
+            timestamp: sequence as u32,
+            ssrc: 7,
+        };
+        let mut packet = [0; 200];
+        let hop = HopValues { transport_sequence: 0, absolute_send_time: 0 };
+        let head = write_header(
+            &mut packet,
+            &outgoing,
+            &OutgoingExtensions::default(),
+            &hop,
+            &Extensions::default(),
+        );
+        people[0].peer.send_rtp(now(), &mut stream, sequence, &packet[..head + 40]);
+    };
+    until(&mut people, "everyone's hearing", speak, |people| {
+        people[1..].iter().all(|person| person.heard >= 50)
+    });
+    assert_eq!(host.shards.stop(Duration::from_secs(1)), []);
+}
