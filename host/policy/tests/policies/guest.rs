@@ -230,7 +230,8 @@ const PRELUDE: &str = r#"
 
 /// All of `wit/v1` as one file, so that a story can edit it.
 fn interface() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/v1");
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("wit/v1"));
+    let folder = { folders }.find(|folder| folder.is_dir()).expect("wit/v1 above this crate");
     let mut text = String::from("package tidegate:policy@1.0.0;\n");
     for entry in folder.read_dir().expect("wit/v1") {
         let file = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
