@@ -8,9 +8,7 @@ use crate::decision::{Attr, Grant, Wish};
 use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
 use crate::transport::{LocalTransport, RemoteTransport, TransportState};
-use crate::{
-    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
-};
+use crate::{ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
