@@ -5,6 +5,7 @@ use tidegate_control::Asset;
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const ICON: &str = "image/svg+xml";
 const TYPES: &str = "text/plain; charset=utf-8";
 
 macro_rules! asset {
@@ -18,6 +19,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     asset!("/index.html", HTML, "page/index.html"),
     asset!("/room.js", SCRIPT, "page/room.js"),
     asset!("/room.css", CSS, "page/room.css"),
+    asset!("/icon.svg", ICON, "page/icon.svg"),
     asset!("/console/index.html", HTML, "console/index.html"),
     asset!("/console.js", SCRIPT, "console/console.js"),
     asset!("/console.css", CSS, "console/console.css"),

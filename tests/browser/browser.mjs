@@ -14,7 +14,7 @@ export const LARGE = '1280x720';
 
 /** With `PAGES=source` the working tree's pages are served in place of those in the host: no build to try a change. */
 const SOURCES = process.env.PAGES === 'source' && {
-  '/room.js': 'page/room.js', '/room.css': 'page/room.css', '/console.js': 'console/console.js',
+  '/room.js': 'page/room.js', '/room.css': 'page/room.css', '/icon.svg': 'page/icon.svg', '/console.js': 'console/console.js',
   '/console.css': 'console/console.css', '/sdk/tidegate.js': 'tidegate.js',
 };
 

@@ -29,8 +29,9 @@ use wasmtime::Engine;
 /// from within [`Policies::send`] when a queue is full.
 pub type Sink = Arc<dyn Fn(Answer) + Send + Sync>;
 
-/// Threads of policies give way to those that forward packets.
-const NICE: i32 = 5;
+/// Threads of policies give way to those that forward packets. One step only: on a machine that other programs keep
+/// busy, more would cost decisions their deadlines.
+const NICE: i32 = 1;
 /// Room for a guest's stack and the host's own frames.
 const STACK_BYTES: usize = 2 << 20;
 

@@ -187,8 +187,16 @@ impl Drop for Ending {
     }
 }
 
+/// Threads that forward packets come before everything else, where the system permits that to the host.
+#[cfg(target_os = "linux")]
+const NICE: i32 = -10;
+
 fn run(seat: Seat, engine: Engine) {
     let place = seat.setup.place;
+    #[cfg(target_os = "linux")]
+    if rustix::process::setpriority_process(None, NICE).is_err() {
+        tracing::debug!(%place, "not permitted to run before other programs");
+    }
     let mut shard = match ShardLoop::new(seat, engine) {
         Ok(shard) => shard,
         Err(error) => {
