@@ -18,6 +18,7 @@ const SILENCE_MS = 10_000;
 const PROBE_TIMEOUT_MS = 2_000;
 const RETRY_FIRST_MS = 250;
 /** More spares the host while it is down, less returns sooner: a restart must be mended within 5 s. */
+const FIRST_RETRIES = 3;
 const RETRY_MOST_MS = 2_000;
 /** A connection that breaks sooner than this after coming back waits longer the next time. */
 const HELD_MS = 10_000;
@@ -281,7 +282,7 @@ export class Session extends EventTarget {
     let channel;
     try {
       channel = await session.#connect();
-      await session.#enter(channel);
+      await session.#enterAtFirst(channel);
     } catch (error) {
       channel?.close();
       session.#finish({ code: error.code, message: error.message }, false);
@@ -391,6 +392,18 @@ export class Session extends EventTarget {
     channel.onmessage = (message) => this.#onMessage(channel, message);
     channel.onclose = () => this.#onClosed(channel);
     return channel;
+  }
+
+  /** The first join: a host that could not decide or is full just now is asked a few times more. */
+  async #enterAtFirst(channel) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#enter(channel);
+      } catch (error) {
+        if (!(error instanceof SessionError) || !error.passing || attempt === FIRST_RETRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, retryDelay(attempt)));
+      }
+    }
   }
 
   async #enter(channel) {

@@ -352,6 +352,19 @@ describe('a session', () => {
     await assert.rejects(joined(), { name: 'SessionError', status: 403, code: 'not-invited', message: 'Only invited people enter.' });
   });
 
+  it('asks again when the host could not decide the first join', async () => {
+    script.refusal = { status: 503, code: 'authorize-deadline', detail: 'Please try again.' };
+    const entering = joined();
+    await pass(300);
+    script.refusal = null;
+    await pass(1_000);
+    assert.notEqual((await entering).state, 'ended');
+    script.refusal = { status: 503, code: 'authorize-deadline', detail: 'Please try again.' };
+    const refused = assert.rejects(joined(), { status: 503, code: 'authorize-deadline' });
+    await pass(5_000);
+    await refused;
+  });
+
   it('fails a publication that the host refuses, and frees its section', async () => {
     const session = await joined();
     const answer = script.answer;
