@@ -6,7 +6,7 @@ use crate::history::History;
 use crate::missing::{Missing, Noted, Pace};
 use std::time::{Duration, Instant};
 use tidegate_types::producer::ProducerParameters;
-use tidegate_types::relay::{NACK_SEQUENCES, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock};
+use tidegate_types::relay::{MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock};
 use tidegate_types::router::AudioLevel;
 use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
 
@@ -344,14 +344,22 @@ impl RelaySink {
         RelayMessage::Demand { relay: self.id, encodings: self.demanded }
     }
 
-    /// Asks for what is due, at most [`NACK_SEQUENCES`] a message.
+    /// Asks for what is due, as much in one message as lies close together.
     pub fn ask(&mut self, now: Instant, mut each: impl FnMut(RelayMessage)) {
-        let mut due = Vec::new();
-        self.missing.ask(now, |sequence| due.push(sequence));
-        self.stats.nacked += due.len() as u64;
-        self.stats.lost = self.missing.given_up();
-        for sequences in due.chunks(NACK_SEQUENCES) {
-            each(RelayMessage::Nack { relay: self.id, sequences: sequences.to_vec() });
+        let relay = self.id;
+        let mut gathered: Option<MissingSet> = None;
+        let mut count = 0;
+        self.missing.ask(now, |sequence| {
+            count += 1;
+            let added = gathered.as_mut().is_some_and(|missing| missing.add(sequence));
+            if !added && let Some(missing) = gathered.replace(MissingSet::new(sequence)) {
+                each(RelayMessage::Nack { relay, missing });
+            }
+        });
+        if let Some(missing) = gathered {
+            each(RelayMessage::Nack { relay, missing });
         }
+        self.stats.nacked += count;
+        self.stats.lost = self.missing.given_up();
     }
 }

@@ -32,8 +32,8 @@ pub enum RelayMessage {
     Nack {
         /// On which relay.
         relay: RelayId,
-        /// Relay sequences, at most [`NACK_SEQUENCES`].
-        sequences: Vec<u64>,
+        /// Which relay sequences.
+        missing: MissingSet,
     },
     /// Sink to source: a consumer needs a keyframe of this encoding.
     KeyframeRequest {
@@ -67,8 +67,40 @@ impl RelayMessage {
     }
 }
 
-/// How many sequences one relay NACK carries at most; the rest goes into the next.
-pub const NACK_SEQUENCES: usize = 64;
+/// Missing relay sequences that lie close together: 16 bytes inline, so that asking allocates nothing. What lies
+/// further off goes into the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingSet {
+    first: u64,
+    /// Bit n: `first + 1 + n` as well.
+    behind: u64,
+}
+
+impl MissingSet {
+    /// One sequence.
+    #[must_use]
+    pub const fn new(first: u64) -> Self {
+        Self { first, behind: 0 }
+    }
+
+    /// Adds one, if it lies at most 64 behind the first.
+    pub const fn add(&mut self, sequence: u64) -> bool {
+        let step = sequence.wrapping_sub(self.first);
+        if step > 64 {
+            return false;
+        }
+        if step > 0 {
+            self.behind |= 1 << (step - 1);
+        }
+        true
+    }
+
+    /// All, ascending.
+    pub fn iter(self) -> impl Iterator<Item = u64> {
+        let behind = (0..64_u64).filter(move |bit| self.behind >> bit & 1 == 1);
+        std::iter::once(self.first).chain(behind.map(move |bit| self.first.wrapping_add(bit + 1)))
+    }
+}
 
 /// One packet on a relay.
 #[derive(Clone, Debug)]
@@ -116,4 +148,17 @@ pub struct RelayStats {
     pub nacked: u64,
     /// Given up (sink) or no longer held (source).
     pub lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MissingSet;
+
+    #[test]
+    fn a_set_holds_what_lies_close_and_refuses_what_does_not() {
+        let mut set = MissingSet::new(100);
+        assert!(set.add(100) && set.add(101) && set.add(164));
+        assert!(!set.add(165) && !set.add(99));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [100, 101, 164]);
+    }
 }

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::io::Crossing;
 use crate::station::Source;
-use tidegate_types::relay::{RelayMessage, RelayPacket};
+use tidegate_types::relay::{MissingSet, RelayMessage, RelayPacket};
 use tidegate_types::{Now, Place, RelayId};
 
 impl Engine {
@@ -47,7 +47,7 @@ impl Engine {
                 }
                 self.choose_layers(now, station);
             }
-            RelayMessage::Nack { sequences, .. } => self.repair_relay(from, station, relay, &sequences),
+            RelayMessage::Nack { missing, .. } => self.repair_relay(from, station, relay, missing),
             RelayMessage::KeyframeRequest { encoding, .. } => {
                 if let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) {
                     station.want_keyframe(encoding);
@@ -97,10 +97,10 @@ impl Engine {
         }
     }
 
-    fn repair_relay(&mut self, to: Place, station: usize, relay: RelayId, sequences: &[u64]) {
+    fn repair_relay(&mut self, to: Place, station: usize, relay: RelayId, missing: MissingSet) {
         let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) else { return };
         let Some(source) = station.relays.iter_mut().find(|source| source.id == relay) else { return };
-        for &sequence in sequences {
+        for sequence in missing.iter() {
             source.stats.nacked += 1;
             let packet = source.original(sequence).and_then(|(original, encoding)| {
                 station.encodings.get(usize::from(encoding))?.history.get(original).cloned()
