@@ -104,9 +104,11 @@ impl Counters {
     }
 
     /// Shows a load report and the engine's own drops. A reader holding the lock makes this a no-op.
-    pub(crate) fn publish(&self, load: LoadReport, engine_dropped: Vec<(&'static str, u64)>) {
+    pub(crate) fn publish(&self, load: LoadReport, engine_dropped: &[(&'static str, u64)]) {
         if let Ok(mut latest) = self.latest.try_lock() {
-            *latest = Latest { load, engine_dropped };
+            latest.load = load;
+            latest.engine_dropped.clear();
+            latest.engine_dropped.extend_from_slice(engine_dropped);
         }
     }
 

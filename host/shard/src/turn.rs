@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
-use tidegate_media::Engine;
 use tidegate_media::io::Incoming;
+use tidegate_media::{Engine, EngineCounters};
 use tidegate_types::command::Command;
 use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::{Now, NtpTime, Place};
@@ -64,6 +64,7 @@ pub struct ShardLoop {
     sink: Sink,
     counters: Arc<Counters>,
     load: LoadMeter,
+    engine_counters: EngineCounters,
     next_report: Instant,
     /// What one read brought, and the part of it that goes to the engine next.
     arrived: Vec<Incoming>,
@@ -100,6 +101,7 @@ impl ShardLoop {
             sink: seat.sink,
             counters: seat.counters,
             load: LoadMeter::new(now, cpu_time()),
+            engine_counters: EngineCounters::default(),
             next_report: now + REPORT_INTERVAL,
             arrived: Vec::with_capacity(BATCH_DATAGRAMS),
             batch: Vec::with_capacity(BATCH_DATAGRAMS),
@@ -237,10 +239,10 @@ impl ShardLoop {
     }
 
     fn measure_load(&mut self, now: Instant) -> LoadReport {
-        let engine = self.engine.counters();
+        self.engine.count_into(&mut self.engine_counters);
         let queue_age = self.sender.queue_age(now);
-        let load = self.load.report(now, cpu_time(), queue_age, &self.counters, &engine);
-        self.counters.publish(load, engine.dropped);
+        let load = self.load.report(now, cpu_time(), queue_age, &self.counters, &self.engine_counters);
+        self.counters.publish(load, &self.engine_counters.dropped);
         load
     }
 

@@ -174,11 +174,17 @@ impl Engine {
     /// Counters.
     #[must_use]
     pub fn counters(&self) -> EngineCounters {
-        EngineCounters {
-            transports: self.transport_ids.len() as u64,
-            consumers: self.stations.iter().flatten().map(|station| station.seats.len() as u64).sum(),
-            dropped: self.dropped.iter().map(|(kind, count)| (*kind, *count)).collect(),
-        }
+        let mut counters = EngineCounters::default();
+        self.count_into(&mut counters);
+        counters
+    }
+
+    /// Counters into memory that is reused.
+    pub fn count_into(&self, counters: &mut EngineCounters) {
+        counters.transports = self.transport_ids.len() as u64;
+        counters.consumers = self.stations.iter().flatten().map(|station| station.seats.len() as u64).sum();
+        counters.dropped.clear();
+        counters.dropped.extend(self.dropped.iter().map(|(kind, count)| (*kind, *count)));
     }
 
     fn drop_datagram(&mut self, kind: &'static str, incoming: Incoming) {
