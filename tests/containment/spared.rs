@@ -1,0 +1,145 @@
+//! The story of a call that goes on while plugins misbehave. Knows nothing of how they are contained.
+
+use crate::call::{Call, Seen};
+use crate::crowd::{self, Outcomes};
+use crate::host::Host;
+use crate::plugins;
+use std::time::{Duration, Instant};
+
+/// A gap may be longer than any before by so much.
+const GAP: Duration = Duration::from_millis(50);
+/// How long a host may take to hand memory back.
+const RETURNS_WITHIN: Duration = Duration::from_secs(10);
+/// What one misdeed may write into the log a second, in bytes: fifty lines at once, ten a second after that, and what
+/// the host itself says of it.
+const LOGGED_BYTES_A_SECOND: u64 = 256 << 10;
+
+/// Who misbehaves, how, and what the caller gets; a machine that is busy may find any plugin late.
+struct Case {
+    room: &'static str,
+    name: &'static str,
+    expected: &'static str,
+    or: &'static str,
+}
+
+const fn authorize(name: &'static str, expected: &'static str) -> Case {
+    Case { room: "visitors", name, expected, or: "503 authorize-deadline" }
+}
+
+/// The room names the misdeed. Whatever it is, the built-in placement takes over.
+const fn allocate(room: &'static str) -> Case {
+    Case { room, name: "Visitor", expected: "ok", or: "ok" }
+}
+
+const CASES: [Case; 12] = [
+    authorize("evil-loop", "503 authorize-deadline"),
+    authorize("evil-bomb", "503 authorize-trap"),
+    authorize("evil-recursion", "503 authorize-trap"),
+    authorize("evil-answer", "503 authorize-nonsense"),
+    authorize("evil-trap", "503 authorize-trap"),
+    authorize("evil-flood", "503 authorize-deadline"),
+    allocate("evil-loop"),
+    allocate("evil-bomb"),
+    allocate("evil-recursion"),
+    allocate("evil-answer"),
+    allocate("evil-trap"),
+    allocate("evil-flood"),
+];
+
+fn length() -> Duration {
+    let seconds = std::env::var("TIDEGATE_CONTAINMENT_S").ok();
+    Duration::from_secs(seconds.map_or(3, |text| text.parse().expect("TIDEGATE_CONTAINMENT_S is a number")))
+}
+
+/// Everything about one case, printed for the record.
+struct Findings {
+    outcomes: Outcomes,
+    during: Seen,
+    before_kib: u64,
+    after_kib: u64,
+    logged: u64,
+}
+
+#[test]
+fn a_call_goes_on_while_plugins_misbehave() {
+    let hostile = plugins::hostile();
+    let policies = [("authorize", &hostile.authorize), ("allocate", &hostile.allocate)]
+        .map(|(decision, path)| format!("{decision}={}", path.display()));
+    let host = Host::start("misdeeds", &["--policy", &policies[0], "--policy", &policies[1]]);
+    // The peers have threads of their own: what is measured is the host, not the crowd.
+    let peers = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let crowd = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (peers, crowd) = (peers.expect("threads"), crowd.expect("threads"));
+    let address = host.address;
+    let call = peers.block_on(peers.spawn(Call::start(address, "call"))).expect("a call");
+
+    // An honest crowd: what the joins themselves cost, and what the gaps are while people come and go.
+    crowd.block_on(crowd::come(address, "visitors", "Visitor", Duration::from_secs(1)));
+    call.seen();
+    let outcomes = crowd.block_on(crowd::come(address, "visitors", "Visitor", length()));
+    let before = call.seen();
+    println!("honest: {outcomes:?} {before:?} {} KiB", host.resident_kib());
+    assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["ok"], "honest people get in");
+    assert!(before.packets > 0, "the call runs");
+    for case in &CASES {
+        let found = meet(case, &host, &call, &crowd);
+        println!(
+            "{} in {}: {:?} {:?} {} -> {} KiB, {} bytes logged",
+            case.name,
+            case.room,
+            found.outcomes,
+            found.during,
+            found.before_kib,
+            found.after_kib,
+            found.logged
+        );
+        judge(case, &found, before);
+    }
+}
+
+fn meet(case: &Case, host: &Host, call: &Call, crowd: &tokio::runtime::Runtime) -> Findings {
+    let (before_kib, logged) = (host.resident_kib(), host.logged_bytes());
+    call.seen();
+    let outcomes = crowd.block_on(crowd::come(host.address, case.room, case.name, length()));
+    let during = call.seen();
+    let after_kib = settled_kib(host, before_kib);
+    Findings { outcomes, during, before_kib, after_kib, logged: host.logged_bytes() - logged }
+}
+
+/// Memory once it has returned, or when it should have.
+fn settled_kib(host: &Host, before_kib: u64) -> u64 {
+    let end = Instant::now() + RETURNS_WITHIN;
+    loop {
+        let now_kib = host.resident_kib();
+        if returned(before_kib, now_kib) || Instant::now() > end {
+            return now_kib;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+const fn returned(before_kib: u64, after_kib: u64) -> bool {
+    after_kib <= before_kib + before_kib / 10
+}
+
+fn judge(case: &Case, found: &Findings, before: Seen) {
+    let what = format!("{} in {}", case.name, case.room);
+    let named = found.outcomes.get(case.expected).copied().unwrap_or(0);
+    assert!(named > 0, "{what}: {:?}", found.outcomes);
+    let strays: Vec<_> =
+        found.outcomes.keys().filter(|outcome| **outcome != case.expected && **outcome != case.or).collect();
+    assert!(strays.is_empty(), "{what}: {strays:?}");
+    assert!(
+        returned(found.before_kib, found.after_kib),
+        "{what}: {} -> {} KiB",
+        found.before_kib,
+        found.after_kib
+    );
+    assert!(found.during.packets > 0, "{what}: the call stands still");
+    assert!(found.during.gap <= before.gap + GAP, "{what}: {:?}, before {:?}", found.during, before);
+    assert!(
+        found.logged < LOGGED_BYTES_A_SECOND * length().as_secs(),
+        "{what}: {} bytes logged",
+        found.logged
+    );
+}
