@@ -82,9 +82,3 @@ pub(crate) fn limits(memory_bytes: usize) -> StoreLimits {
         .tables(TABLES as usize)
         .build()
 }
-
-/// So many ticks that at least `time` passes before the last.
-pub(crate) fn ticks(time: Duration) -> u64 {
-    let whole = time.as_nanos().div_ceil(TICK.as_nanos());
-    u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(1)
-}

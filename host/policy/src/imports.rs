@@ -1,6 +1,7 @@
 //! What a guest can reach of the host: its log, its numbers, its store and signature checks. Nothing else is
 //! linked, so nothing else can be reached. Each of these returns at once: a guest inside one cannot be interrupted.
 
+use crate::allowance::Allowance;
 use crate::bindings::tidegate::policy::{host_counters, host_crypto, host_log, host_store, types};
 use crate::crypto;
 use crate::journal::Journal;
@@ -38,6 +39,8 @@ pub(crate) struct HostState {
     pub(crate) limits: StoreLimits,
     /// What it shares with the policy's other instances.
     pub(crate) shared: Arc<Shared>,
+    /// The time of the call under way.
+    pub(crate) allowance: Allowance,
     /// The moment of the decision under way: a record must replay, so no clock is read.
     pub(crate) unix_ms: u64,
 }

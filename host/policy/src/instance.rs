@@ -1,9 +1,9 @@
 //! One instance of a component, as a decider. Knows nothing of when it is asked.
 
+use crate::allowance::Allowance;
 use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing, cluster_feed};
 use crate::bindings::tidegate::policy::types::Column as WitColumn;
 use crate::convert;
-use crate::engine::ticks;
 use crate::feed::{self, Cluster, Places};
 use crate::host;
 use crate::imports::HostState;
@@ -50,7 +50,8 @@ impl<E> Guest<E> {
 
 impl<E: Send> host::Instance for Guest<E> {
     fn allow(&mut self, time: Duration) {
-        self.store.set_epoch_deadline(ticks(time));
+        self.store.data_mut().allowance = Allowance::new(Instant::now(), time);
+        self.store.set_epoch_deadline(1);
     }
 }
 

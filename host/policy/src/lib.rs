@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod bindings;
 mod bounds;
 mod config;

@@ -5,12 +5,13 @@
 //! source ─▶ bytes ─▶ component ─▶ imports granted? exports what the decision needs? ─▶ described, configured
 //! ```
 
+use crate::allowance::Allowance;
 use crate::bindings::Every;
 use crate::bindings::exports::tidegate::policy::{
     allocation, authorization, balancing, cluster_feed, lifecycle,
 };
 use crate::config::{PluginConfig, PolicyConfig, Source};
-use crate::engine::{self, COPIED_BYTES, ticks};
+use crate::engine::{self, COPIED_BYTES};
 use crate::error::{LoadError, Problem};
 use crate::feed;
 use crate::host;
@@ -349,12 +350,14 @@ impl Plugin {
         let state = HostState {
             limits: engine::limits(self.memory_bytes),
             shared: self.shared.clone(),
+            allowance: Allowance::new(Instant::now(), time),
             unix_ms: (self.clock)(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(COPIED_BYTES);
-        store.set_epoch_deadline(ticks(time));
+        store.epoch_deadline_callback(|store| Ok(store.data().allowance.at_tick()));
+        store.set_epoch_deadline(1);
         let instance = self.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
         Ok((store, instance))
     }

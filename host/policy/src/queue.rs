@@ -37,6 +37,12 @@ struct Lane {
     free: Vec<Slot>,
 }
 
+impl Lane {
+    fn ready(&self) -> bool {
+        !self.free.is_empty() && !self.waiting.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct State {
     lanes: [Lane; Decision::ALL.len()],
@@ -54,8 +60,12 @@ impl State {
         self.running > 0 || self.lanes.iter().any(|lane| !lane.waiting.is_empty())
     }
 
+    fn ready(&self) -> bool {
+        self.lanes.iter().any(Lane::ready)
+    }
+
     fn next(&mut self) -> Option<(Job, Slot)> {
-        let ready = self.lanes.iter_mut().filter(|lane| !lane.free.is_empty() && !lane.waiting.is_empty());
+        let ready = self.lanes.iter_mut().filter(|lane| lane.ready());
         let lane = ready.min_by_key(|lane| lane.waiting.front().map(|job| job.deadline))?;
         let turn = lane.waiting.pop_front().zip(lane.free.pop())?;
         self.running += 1;
@@ -108,6 +118,10 @@ impl Queue {
                 return None;
             }
             if let Some(turn) = state.next() {
+                // A question that found all seats taken woke nobody who could serve it.
+                if state.ready() {
+                    self.work.notify_one();
+                }
                 return Some(turn);
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -151,15 +165,13 @@ impl Queue {
         self.tick.notify_all();
     }
 
-    /// Blocks while nothing waits or runs. `None` once closed; true if it did block.
-    pub(crate) fn until_busy(&self) -> Option<bool> {
+    /// Blocks while nothing waits or runs. False once closed.
+    pub(crate) fn until_busy(&self) -> bool {
         let mut state = self.lock();
-        let mut rested = false;
         while !state.busy() && !state.closed {
-            rested = true;
             state = self.tick.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        (!state.closed).then_some(rested)
+        !state.closed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
