@@ -15,6 +15,9 @@ use tidegate_types::{NodeId, Place, ShardIndex};
 /// no more than there are.
 const HELD_MESSAGES: usize = 1_024;
 
+/// Room for held messages that is there from the start.
+const HELD_AT_FIRST: usize = 64;
+
 /// One shard's ends of all rings.
 pub(crate) struct Rings {
     node: NodeId,
@@ -56,7 +59,7 @@ pub(crate) fn mesh(node: NodeId, bells: &[Arc<Bell>], slots: usize) -> Vec<Rings
             meshed[from].outbound[to] = Some(Outbound {
                 ring: producer,
                 bell: Arc::clone(&bells[to]),
-                held: VecDeque::new(),
+                held: VecDeque::with_capacity(HELD_AT_FIRST),
                 touched: false,
             });
             meshed[to].inbound.push(Inbound { from: place(node, from), ring: consumer });

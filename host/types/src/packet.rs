@@ -59,45 +59,64 @@ impl Buffer {
     }
 }
 
-/// Buffers waiting for reuse, oldest first. A buffer handed back while another shard still reads it waits here
-/// until that shard lets go (`Arc::get_mut` tells), so reuse needs no message between shards.
+/// Buffers for reuse. One that is handed back while another shard still reads it waits until that shard lets go
+/// (`Arc::get_mut` tells), so reuse needs no message between shards.
 pub struct Pool {
+    /// Unshared; the last one in is the first one out, since it is still in the cache.
+    free: Vec<Arc<Buffer>>,
+    /// Shared when they came, oldest first.
     waiting: VecDeque<Arc<Buffer>>,
-    /// How many buffers wait at most; beyond it they are freed.
+    /// How many buffers are kept at most; beyond it they are freed.
     limit: usize,
     allocated: u64,
 }
 
 impl Pool {
-    /// How many waiting buffers `take` looks at before it allocates a new one. Turning it up saves memory while
-    /// another shard is slow; it costs time on a packet's path.
+    /// How many waiting buffers `take` looks at. As many as may come back meanwhile, and more, so that none waits
+    /// for long; turning it up costs time on a packet's path.
     const LOOK: usize = 4;
 
     /// An empty pool that keeps at most `limit` buffers.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { waiting: VecDeque::with_capacity(limit), limit, allocated: 0 }
+        let (free, waiting) = (Vec::with_capacity(limit), VecDeque::with_capacity(limit));
+        Self { free, waiting, limit, allocated: 0 }
     }
 
     /// An unshared buffer with length 0, reused if one is free.
     pub fn take(&mut self) -> Arc<Buffer> {
-        for _ in 0..Self::LOOK.min(self.waiting.len()) {
-            let Some(mut buffer) = self.waiting.pop_front() else { break };
+        self.reclaim();
+        while let Some(mut buffer) = self.free.pop() {
             if let Some(unshared) = Arc::get_mut(&mut buffer) {
                 unshared.set_length(0);
                 return buffer;
             }
-            self.waiting.push_back(buffer);
         }
         self.allocated += 1;
         Arc::default()
     }
 
+    /// Moves what others have let go of meanwhile to the free ones.
+    fn reclaim(&mut self) {
+        for _ in 0..Self::LOOK.min(self.waiting.len()) {
+            let Some(buffer) = self.waiting.pop_front() else { break };
+            self.keep(buffer);
+        }
+    }
+
+    fn keep(&mut self, mut buffer: Arc<Buffer>) {
+        if Arc::get_mut(&mut buffer).is_some() {
+            self.free.push(buffer);
+        } else {
+            self.waiting.push_back(buffer);
+        }
+    }
+
     /// Hands a buffer back, shared or not. Only the pool that allocated it should get it back; others just drop
     /// their reference.
     pub fn put(&mut self, buffer: Arc<Buffer>) {
-        if self.waiting.len() < self.limit {
-            self.waiting.push_back(buffer);
+        if self.free.len() + self.waiting.len() < self.limit {
+            self.keep(buffer);
         }
     }
 
@@ -202,5 +221,18 @@ mod tests {
         pool.take();
         pool.take();
         assert_eq!(pool.allocated(), 2);
+    }
+
+    #[test]
+    fn buffers_that_are_read_elsewhere_do_not_stand_in_the_way_of_free_ones() {
+        let mut pool = Pool::new(64);
+        let taken: Vec<_> = (0..40).map(|_| pool.take()).collect();
+        let _elsewhere: Vec<_> = taken[..20].iter().map(Arc::clone).collect();
+        taken.into_iter().for_each(|buffer| pool.put(buffer));
+        for _ in 0..100 {
+            let buffer = pool.take();
+            pool.put(buffer);
+        }
+        assert_eq!(pool.allocated(), 40);
     }
 }
