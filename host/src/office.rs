@@ -9,12 +9,12 @@
 
 use crate::clock::now;
 use crate::mailbox::Letter;
-use tidegate_policy::Policies;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_control::{Control, FromDirectory, ToDirectory};
 use tidegate_directory::{Directory, DirectoryMetrics, Input, Output};
+use tidegate_policy::Policies;
 use tidegate_shard::{FromShard, Shards};
 use tidegate_types::Place;
 use tidegate_types::command::{Command, CommandError, CommandReply};

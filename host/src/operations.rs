@@ -4,10 +4,10 @@
 use crate::mailbox::Mailbox;
 use crate::metrics::{Numbers, exposition};
 use crate::office::Board;
-use tidegate_policy::Policies;
 use std::sync::Weak;
 use std::time::Duration;
 use tidegate_control::Operations;
+use tidegate_policy::Policies;
 use tidegate_shard::Shards;
 use tidegate_types::decision::{DecisionRecord, PolicyInfo};
 

@@ -52,7 +52,8 @@ mod tests {
         assert_eq!(admitted, PER_SECOND as usize);
         assert!(checks.admit(start, other));
         assert!(checks.admit(start + SECOND, flooder));
-        let many = (0..100_000_u32).filter(|n| checks.admit(start + SECOND, IpAddr::from(n.to_be_bytes()))).count();
+        let many =
+            (0..100_000_u32).filter(|n| checks.admit(start + SECOND, IpAddr::from(n.to_be_bytes()))).count();
         assert!(many < ADDRESSES);
     }
 }
