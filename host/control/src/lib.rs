@@ -46,4 +46,7 @@ pub use config::{Asset, Assets, ControlConfig, Limits, TlsFiles};
 pub use control::{Control, StartError};
 pub use operations::{FromDirectory, Operations, ToDirectory};
 pub use problem::Problem;
+#[doc(hidden)]
 pub use sdp::fuzz_offer;
+#[doc(hidden)]
+pub use session::fuzz_message;

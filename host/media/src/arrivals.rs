@@ -67,7 +67,8 @@ impl Arrivals {
     }
 
     /// Writes the feedback control information (from the base sequence on) and forgets what it tells. Returns
-    /// its length; `None` if nothing is due. `space` must hold at least 64 bytes; what doesn't fit comes next time.
+    /// its length; `None` if nothing is due. `space` must hold at least 64 bytes; what doesn't fit, or lies more than
+    /// 8 s apart, comes next time.
     pub fn feedback(&mut self, now: Instant, space: &mut [u8]) -> Option<usize> {
         self.due = None;
         let mut base = self.base?;
@@ -84,8 +85,9 @@ impl Arrivals {
         let mut delta_bytes = 0;
         let mut chunks = 0;
         let mut told = 0_u64;
+        let mut apart = false;
         // Chunks of seven two-bit symbols: dear for long quiet runs, but bounded and simple.
-        'chunks: while base + told <= self.highest {
+        while base + told <= self.highest && !apart {
             let mut chunk = 0xc000_u16;
             let mut sizes = 0;
             let mut next = previous;
@@ -94,7 +96,11 @@ impl Arrivals {
                 let time = self.times[(base + told + in_chunk) as usize % WINDOW];
                 if time != 0 {
                     let delta = (time - 1) as i64 - next as i64;
-                    let Ok(small) = i16::try_from(delta) else { break 'chunks };
+                    let Ok(small) = i16::try_from(delta) else {
+                        // Told by the next feedback, under its own reference time; this chunk is the last.
+                        apart = true;
+                        break;
+                    };
                     let wide = !(0..=255).contains(&small);
                     chunk |= if wide { 2 } else { 1 } << (12 - 2 * in_chunk);
                     let at = delta_bytes + sizes;
@@ -108,7 +114,7 @@ impl Arrivals {
                 }
                 in_chunk += 1;
             }
-            if 8 + (chunks + 1) * 2 + delta_bytes + sizes > space.len() {
+            if in_chunk == 0 || 8 + (chunks + 1) * 2 + delta_bytes + sizes > space.len() {
                 break;
             }
             space[8 + chunks * 2..10 + chunks * 2].copy_from_slice(&chunk.to_be_bytes());
@@ -117,10 +123,7 @@ impl Arrivals {
             previous = next;
             told += in_chunk;
         }
-        if told == 0 {
-            self.base = Some(base + 1);
-            return None;
-        }
+        debug_assert!(told > 0, "the reference time is the first arrival's, and a chunk fits any space");
         space[..2].copy_from_slice(&(base as u16).to_be_bytes());
         space[2..4].copy_from_slice(&(told as u16).to_be_bytes());
         space[4..8].copy_from_slice(&((reference as u32) << 8 | u32::from(self.count)).to_be_bytes());
@@ -187,6 +190,28 @@ mod tests {
         );
         assert_eq!(arrivals.due(), None);
         assert_eq!(arrivals.feedback(at(460), &mut space), None);
+    }
+
+    #[test]
+    fn arrivals_too_far_apart_for_one_feedback_are_told_by_two_and_leave_nothing_behind() {
+        let origin = Instant::now();
+        let mut arrivals = Arrivals::new(origin);
+        let at = |ms: u64| origin + Duration::from_millis(ms);
+        arrivals.note(7, at(100));
+        arrivals.note(8, at(20_100));
+        arrivals.note(9, at(20_101));
+        let mut space = [0; 100];
+        let length = arrivals.feedback(at(20_200), &mut space).unwrap();
+        assert_eq!(read(&space[..length]), [(7, Some(400))]);
+        assert_eq!(arrivals.due(), Some(at(20_200)));
+        let length = arrivals.feedback(at(20_200), &mut space).unwrap();
+        assert_eq!(read(&space[..length]), [(8, Some(80_400)), (9, Some(80_404))]);
+        // The same places of the ring, a window later: nothing told before may stand there.
+        arrivals.note(518, at(20_300));
+        arrivals.note(521, at(20_304));
+        let length = arrivals.feedback(at(20_400), &mut space).unwrap();
+        let told = read(&space[..length]);
+        assert_eq!(told.iter().filter(|(_, arrival)| arrival.is_some()).count(), 2, "{told:?}");
     }
 
     #[test]

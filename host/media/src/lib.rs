@@ -11,6 +11,8 @@ pub mod association;
 pub mod clock;
 pub mod consumer;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 pub mod io;
 pub mod missing;

@@ -10,6 +10,7 @@ use crate::association::{Association, AssociationConfig, Received, SealStream};
 use crate::io::{Class, DATAGRAM_BYTES, Datagrams, Tuple};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 use tidegate_types::transport::{
@@ -27,7 +28,12 @@ pub struct Peer {
     far: Option<(IceCredentials, Tuple)>,
     out: Datagrams,
     transactions: u64,
+    /// Streams of [`Peer::send_any_rtp`] with their highest index, by SSRC; at most [`ANY_STREAMS`].
+    any: BTreeMap<u32, (SealStream, u64)>,
 }
+
+/// SSRCs that [`Peer::send_any_rtp`] keeps at most; packets of more are refused.
+const ANY_STREAMS: usize = 4_096;
 
 impl Peer {
     /// A peer that knows nobody yet. `name` tells it from others and must be unique.
@@ -44,6 +50,7 @@ impl Peer {
             far: None,
             out: Datagrams::default(),
             transactions: 0,
+            any: BTreeMap::new(),
         }
     }
 
@@ -123,6 +130,30 @@ impl Peer {
         self.send(now, packet, |association, space, length| {
             association.seal_rtp(stream, sequence, space, length)
         });
+    }
+
+    /// Seals and sends one RTP packet as it is, whatever SSRC and sequence it names: for mutation tests. `false` if
+    /// no peer could seal it: it has no whole header, or its sequence was sealed before or long ago.
+    pub fn send_any_rtp(&mut self, now: Now, packet: &[u8]) -> bool {
+        let Some(&[high, low, _, _, _, _, a, b, c, d]) = packet.get(2..).and_then(<[u8]>::first_chunk::<10>)
+        else {
+            return false;
+        };
+        let (sequence, ssrc) = (u16::from_be_bytes([high, low]), u32::from_be_bytes([a, b, c, d]));
+        if self.any.len() >= ANY_STREAMS && !self.any.contains_key(&ssrc) {
+            return false;
+        }
+        let (mut stream, highest) =
+            self.any.remove(&ssrc).unwrap_or_else(|| (SealStream::new(ssrc), u64::from(sequence)));
+        let step = sequence.wrapping_sub(highest as u16) as i16;
+        let index = highest.checked_add_signed(i64::from(step));
+        let before = self.out.len();
+        if let Some(index) = index {
+            self.send_rtp(now, &mut stream, index, packet);
+        }
+        let sent = self.out.len() > before;
+        self.any.insert(ssrc, (stream, highest.max(index.filter(|_| sent).unwrap_or(0))));
+        sent
     }
 
     /// Seals and sends one compound RTCP packet.

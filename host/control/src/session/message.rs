@@ -86,6 +86,17 @@ pub(crate) fn read(text: &str) -> Result<Numbered, Unreadable> {
         .map_err(|problem| Unreadable { id: Some(id), problem })
 }
 
+/// What a fuzzer calls: reads arbitrary bytes as a client's message. Must not panic; a refusal must be a message of
+/// the host that names its number where that could be read.
+pub fn fuzz_message(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Err(Unreadable { id, problem }) = read(&text) else { return };
+    let refusal = HostMessage::Error { id, problem }.to_text();
+    let written: Value = serde_json::from_str(&refusal).expect("what is written can be read");
+    assert_eq!(written.get("id").and_then(Value::as_u64), id);
+    assert_eq!(written.get("status"), Some(&Value::from(400)));
+}
+
 fn read_body(fields: &Fields<'_>) -> Result<ClientMessage, Problem> {
     Ok(match fields.text("type", 64)?.as_str() {
         "join" => ClientMessage::Join(Join {

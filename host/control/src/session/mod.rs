@@ -19,5 +19,6 @@ mod tests;
 
 pub(crate) use machine::Numbers;
 pub(crate) use message::MESSAGE_BYTES;
+pub use message::fuzz_message;
 pub(crate) use socket::serve;
 pub(crate) use table::Sessions;

@@ -73,7 +73,7 @@ fn session(profile: SrtpProfile, is_client: bool) -> Option<Session> {
     Session::new(&Keys::split(profile, &[0x5a; 88][..length], is_client).ok()?).ok()
 }
 
-fn credentials() -> IceCredentials {
+pub(crate) fn credentials() -> IceCredentials {
     // RFC 5769's, so that its sample passes.
     IceCredentials { ufrag: "evtj".to_owned(), password: Secret::new("VOkJxbRl1RmTxUk/WvJxBt") }
 }
@@ -83,13 +83,13 @@ fn tuple() -> Tuple {
 }
 
 /// Made once: a certificate costs more than what is fuzzed.
-fn identity() -> Arc<Identity> {
+pub(crate) fn identity() -> Arc<Identity> {
     static IDENTITY: OnceLock<Arc<Identity>> = OnceLock::new();
     Arc::clone(IDENTITY.get_or_init(|| Arc::new(Identity::generate().expect("a system with randomness"))))
 }
 
 /// One moment for all.
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     static NOW: OnceLock<Instant> = OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "a beginning; the fuzzer's time stands still")]
     let instant = *NOW.get_or_init(Instant::now);
