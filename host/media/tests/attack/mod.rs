@@ -79,6 +79,7 @@ fn engine_address() -> SocketAddr {
 
 impl Attack {
     pub(crate) fn new(chance: Chance) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a beginning; from here on time is virtual")]
         let instant = Instant::now();
         let now = Now { instant, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
         let identity = Arc::new(Identity::generate().expect("a certificate"));
