@@ -60,10 +60,6 @@ impl State {
         self.running > 0 || self.lanes.iter().any(|lane| !lane.waiting.is_empty())
     }
 
-    fn ready(&self) -> bool {
-        self.lanes.iter().any(Lane::ready)
-    }
-
     fn next(&mut self) -> Option<(Job, Slot)> {
         let ready = self.lanes.iter_mut().filter(|lane| lane.ready());
         let lane = ready.min_by_key(|lane| lane.waiting.front().map(|job| job.deadline))?;
@@ -118,10 +114,6 @@ impl Queue {
                 return None;
             }
             if let Some(turn) = state.next() {
-                // A question that found all seats taken woke nobody who could serve it.
-                if state.ready() {
-                    self.work.notify_one();
-                }
                 return Some(turn);
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
