@@ -496,7 +496,7 @@ impl Bench {
             wasm.reset(&cluster).expect("told");
             let request = place_request();
             self.line(name, Some(target_ns), &mut || placed(native.as_mut(), &request), &mut || {
-                placed(wasm.as_mut(), &request)
+                placed(wasm.as_mut(), &request);
             });
         }
     }
@@ -530,7 +530,7 @@ impl Bench {
             (0..ROWS as u32).map(|row| CellChange { row, column: Column::Egress, value: 2_000 }).collect();
         for (name, changes) in [("feed, one change", one.as_slice()), ("feed, 1,000 changes", &all)] {
             self.line(name, None, &mut || assert!(native.delta(1, changes).expect("told")), &mut || {
-                assert!(wasm.delta(1, changes).expect("told"))
+                assert!(wasm.delta(1, changes).expect("told"));
             });
         }
         self.line(

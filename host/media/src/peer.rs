@@ -158,7 +158,7 @@ impl Peer {
 
     /// Seals and sends one compound RTCP packet.
     pub fn send_rtcp(&mut self, now: Now, packet: &[u8]) {
-        self.send(now, packet, |association, space, length| association.seal_rtcp(space, length));
+        self.send(now, packet, Association::seal_rtcp);
     }
 
     fn send(

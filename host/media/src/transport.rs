@@ -159,11 +159,11 @@ impl Transport {
 
     /// Reads a decrypted packet's extensions and finds its stream: by SSRC, else by what the extensions name
     /// (RFC 8843 section 9.2, RFC 8852), else by its payload type where only one stream can be meant.
-    pub fn identify<'a>(
+    pub fn identify(
         &mut self,
         now: Now,
         header: &Header,
-        packet: &'a [u8],
+        packet: &[u8],
     ) -> (Option<StreamKey>, tidegate_types::packet::Extensions) {
         let (hop, end) = rtp::read_extensions(header, packet, &self.extensions);
         if let (Some(arrivals), Some(sequence)) = (&mut self.arrivals, hop.transport_sequence) {
@@ -358,7 +358,7 @@ impl Transport {
             };
             let media = self.streams.first().map_or(0, |(ssrc, _)| *ssrc);
             self.send_rtcp(now, out, |writer| {
-                writer.transport_feedback(FEEDBACK_SSRC, media, &space[..length])
+                writer.transport_feedback(FEEDBACK_SSRC, media, &space[..length]);
             });
         }
     }

@@ -2,6 +2,8 @@
 //! duplication; a transport may move mid-stream. A failing seed is printed: `TIDEGATE_SEED=n` replays it, and
 //! `TIDEGATE_SEEDS=n` runs so many. With the feature `broken-relay` both must fail.
 
+#![allow(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
+
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,13 +41,13 @@ fn outcome(seed: u64, shards: usize, people: usize) -> (Vec<BTreeMap<ProducerId,
     let mut world = World::new(seed, shards, people, STORM, &plan(0));
     // The senders stop after 8 s; what is missing then still has time to be repaired.
     world.run_until(Duration::from_secs(10));
-    let last = world.people.iter().map(|person| person.frames_sent()).min().unwrap_or(0);
+    let last = world.people.iter().map(world::person::Person::frames_sent).min().unwrap_or(0);
     assert!(last > 3 * WARM, "seed {seed}: only {last} frames were sent");
     for person in &world.people {
         assert!(person.timestamps_ascend(), "seed {seed}: person {} saw time run back", person.number);
         assert!(person.sounds() > 0, "seed {seed}: person {} heard nothing", person.number);
     }
-    (world.people.iter().map(|person| person.decodable()).collect(), last)
+    (world.people.iter().map(world::person::Person::decodable).collect(), last)
 }
 
 #[test]
@@ -86,7 +88,7 @@ fn a_transport_moves_between_engines_mid_stream_without_loss() {
             world.move_person(0, (number + 1) % 2).expect("a listener moves");
             at += Duration::from_millis(507);
         }
-        let keyframes: u64 = world.people.iter().map(|person| person.keyframes_sent()).sum();
+        let keyframes: u64 = world.people.iter().map(world::person::Person::keyframes_sent).sum();
         world.run_until(Duration::from_secs(10));
         let last = world.people[3].frames_sent();
         let wanted: BTreeSet<u32> = (WARM..last - 2).collect();
@@ -94,7 +96,7 @@ fn a_transport_moves_between_engines_mid_stream_without_loss() {
             let lacking: Vec<_> = wanted.difference(&frames).collect();
             assert!(lacking.is_empty(), "seed {seed}: of {producer} lacks {lacking:?}");
         }
-        let after: u64 = world.people.iter().map(|person| person.keyframes_sent()).sum();
+        let after: u64 = world.people.iter().map(world::person::Person::keyframes_sent).sum();
         assert_eq!(after, keyframes, "seed {seed}: a move caused a keyframe");
         assert_eq!(world.moved, 10);
     }

@@ -366,7 +366,7 @@ impl Engine {
         let clocks: Vec<RelayMessage> = station.clocks(relay).collect();
         self.output.crossings.extend(clocks.into_iter().map(|clock| (to, Crossing::Relay(clock))));
         station.tell_relays(now.instant, |to, message| {
-            self.output.crossings.push((to, Crossing::Relay(message)))
+            self.output.crossings.push((to, Crossing::Relay(message)));
         });
         self.choose_layers(now, index);
         Ok(Done::Done)

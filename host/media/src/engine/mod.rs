@@ -346,7 +346,7 @@ impl Engine {
             return self.keep(index, packet);
         }
         self.switched.clear();
-       
+
         let clocks =
             |encoding| station.encodings.get(usize::from(encoding)).and_then(|standing| standing.clock);
         for (number, seat) in station.seats.iter().enumerate() {
