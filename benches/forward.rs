@@ -421,7 +421,8 @@ fn main() {
         .measurement_time(Duration::from_secs(4))
         .configure_from_args();
     // `cargo test --benches` only asks whether it runs.
-    let most = if std::env::args().any(|argument| argument == "--test") { 10 } else { 1_000 };
+    let measures = std::env::args().any(|argument| argument == "--bench");
+    let most = if measures { 1_000 } else { 10 };
     let counts = [1, 10, 100, 1_000].into_iter().filter(|consumers| *consumers <= most);
     let lines: Vec<_> = counts.map(|consumers| measure(&mut criterion, consumers)).collect();
     criterion.final_summary();
