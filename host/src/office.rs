@@ -18,6 +18,7 @@ use tidegate_policy::Policies;
 use tidegate_shard::{FromShard, Shards};
 use tidegate_types::Place;
 use tidegate_types::command::{Command, CommandError, CommandReply};
+use tidegate_types::request::HOST_STOPPING;
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the directory's counts are shown; shorter costs a lock for each input.
@@ -74,7 +75,7 @@ impl Office {
                 Some(request) = self.requests.recv() => self.ask(request),
             }
         };
-        self.handle(Input::Stop { code: "host-stops".to_owned(), message });
+        self.handle(Input::Stop { code: HOST_STOPPING.to_owned(), message });
     }
 
     fn open(&mut self, letter: Letter) {

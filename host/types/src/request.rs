@@ -258,6 +258,9 @@ pub enum ErrorKind {
     Failed,
 }
 
+/// The code of [`NoticeBody::Ended`] with which a host that stops asks its clients to come back.
+pub const HOST_STOPPING: &str = "host-stopping";
+
 /// Something that a client is told without asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {

@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_types::request::ClientId;
+use tidegate_types::request::{ClientId, HOST_STOPPING};
 use tokio::sync::mpsc;
 
 /// What a socket's reader understood, or didn't.
@@ -82,7 +82,7 @@ pub(super) async fn drive(
                 driver.sessions.counters.expired.add();
                 break;
             }
-            message = stopped(&mut stop) => driver.session.on_ended("host-stopping", &message, true),
+            message = stopped(&mut stop) => driver.session.on_ended(HOST_STOPPING, &message, true),
         }
         if !driver.flush().await {
             break;

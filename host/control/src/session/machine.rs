@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_types::consumer::LayerPreference;
 use tidegate_types::request::{
-    ClientId, JoinRequest, Joined, Notice, NoticeBody, Reply, ReplyBody, Request, RequestBody, RequestError,
+    ClientId, HOST_STOPPING, JoinRequest, Joined, Notice, NoticeBody, Reply, ReplyBody, Request, RequestBody,
+    RequestError,
 };
 use tidegate_types::{MediaKind, PersonId, ProducerId, RequestNumber};
 
@@ -494,7 +495,7 @@ fn no_track(producer: ProducerId) -> Problem {
 fn invites_rejoin(code: &str) -> bool {
     matches!(
         code,
-        "host-stopping"
+        HOST_STOPPING
             | "host-failed"
             | "place-lost"
             | "transport-closed"

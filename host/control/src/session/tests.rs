@@ -8,8 +8,8 @@ use tidegate_types::consumer::LayerPreference;
 use tidegate_types::decision::Grant;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::request::{
-    ClientId, ErrorKind, Joined, Notice, NoticeBody, PersonView, Reply, ReplyBody, Request, RequestBody,
-    RequestError, TrackView,
+    ClientId, ErrorKind, HOST_STOPPING, Joined, Notice, NoticeBody, PersonView, Reply, ReplyBody, Request,
+    RequestBody, RequestError, TrackView,
 };
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, RtpParameters};
 use tidegate_types::transport::{Candidate, Fingerprint, IceCredentials, LocalTransport};
@@ -607,4 +607,11 @@ fn a_token_is_in_nothing_that_could_be_logged() {
     stage.session.on_message(message);
     let output = stage.session.take_output();
     assert!(!format!("{output:?}{:?}", stage.session).contains("sesame"));
+}
+
+#[test]
+fn a_host_that_stops_asks_its_people_back_however_the_news_reaches_them() {
+    let (mut stage, _) = Stage::inside(Vec::new());
+    let body = NoticeBody::Ended { code: HOST_STOPPING.to_owned(), message: "the host stops".to_owned() };
+    assert_eq!(stage.notice(body)[0]["rejoin"], true);
 }
