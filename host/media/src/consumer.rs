@@ -6,6 +6,7 @@
 
 use crate::association::SealStream;
 use crate::clock;
+use crate::replay::{Chain, Cursor};
 use crate::rtp::{Mid, Outgoing, OutgoingExtensions};
 use crate::vp8;
 use std::collections::VecDeque;
@@ -76,6 +77,8 @@ pub struct Consumer {
     pub cname: Box<str>,
     /// Counters.
     pub stats: ConsumerStats,
+    /// What it is sent from the history before it gets live packets.
+    pub replay: Option<Cursor>,
     payload_type: u8,
     paused: bool,
     preferred: LayerPreference,
@@ -131,6 +134,7 @@ impl Consumer {
             },
             cname: parameters.rtp.cname.as_str().into(),
             stats: ConsumerStats::default(),
+            replay: None,
             payload_type: codec.payload_type,
             paused: parameters.paused,
             preferred: parameters.preferred,
@@ -206,6 +210,18 @@ impl Consumer {
     /// Forgets where it was: the source's numbering jumped (pause, move of the source).
     pub fn resync(&mut self) {
         self.current = None;
+        self.replay = None;
+    }
+
+    /// Begins to replay a chain of the awaited encoding, unless what was sent before is newer: its timestamps would
+    /// run backwards. Returns whether it did.
+    pub fn join(&mut self, encoding: u8, chain: &Chain, now: Instant) -> bool {
+        let newer = self.last_timestamp.is_some_and(|(_, sent)| sent > chain.began);
+        if !newer {
+            self.replay = Some(Cursor::new(encoding, chain, now));
+            self.stats.replays += 1;
+        }
+        !newer
     }
 
     /// Decides about one packet, in the source's arrival order. `None`: not for this peer. `clocks` are the
@@ -215,7 +231,7 @@ impl Consumer {
         packet: &MediaPacket,
         clocks: impl Fn(u8) -> Option<SourceClock>,
     ) -> Option<Ticket> {
-        if self.paused {
+        if self.paused || self.replay.is_some_and(|replay| replay.withholds(packet)) {
             return None;
         }
         let switches = match self.current {

@@ -11,7 +11,7 @@ pub const AUDIO_PACKETS: usize = 64;
 const _: () = assert!(VIDEO_PACKETS >= crate::missing::MOST, "what may still be asked for must be held");
 
 /// A ring of packets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct History {
     slots: Box<[Option<MediaPacket>]>,
     highest: Option<u64>,
@@ -52,6 +52,12 @@ impl History {
     #[must_use]
     pub fn highest(&self) -> Option<u64> {
         self.highest
+    }
+
+    /// The oldest sequence held, of those that follow the newest closely enough to be asked for.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.from(0).next().map(|packet| packet.sequence)
     }
 
     /// Held packets from `first` on, ascending.

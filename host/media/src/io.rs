@@ -37,7 +37,16 @@ pub enum Crossing {
     /// A relay's traffic.
     Relay(RelayMessage),
     /// A transport with all it owns.
-    Transport(Box<crate::transport::Transport>),
+    Transport(Box<Departure>),
+}
+
+/// A transport on its way to another shard.
+#[derive(Debug)]
+pub struct Departure {
+    /// With its producers' receiving and its consumers' sending side.
+    pub transport: Box<crate::transport::Transport>,
+    /// Where its producers stood: with histories, clocks and relays, without seats.
+    pub stations: Vec<crate::station::Station>,
 }
 
 /// Which datagrams go first when not all can.

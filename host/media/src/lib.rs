@@ -20,6 +20,7 @@ pub mod missing;
 #[cfg(feature = "peer")]
 pub mod peer;
 pub mod producer;
+pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod station;

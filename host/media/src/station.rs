@@ -4,6 +4,7 @@
 
 use crate::history::History;
 use crate::missing::{Missing, Noted, Pace};
+use crate::replay::{Chain, Cursor};
 use std::time::{Duration, Instant};
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::relay::{MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock};
@@ -14,19 +15,25 @@ use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
 /// An encoding that sent nothing for this long is not chosen.
 const ALIVE: Duration = Duration::from_millis(1_500);
+/// A keyframe request that comes so soon after a replay began crossed it on its way; its asker asks again if not.
+const REPLAYED: Duration = Duration::from_millis(200);
+/// Encodings of one producer at most.
+const ENCODINGS: usize = 8;
 /// Relay packets that can be sent again.
 const SENT: usize = 1_024;
 /// A producer that sent nothing for this long is reported silent.
 const SILENT: Duration = Duration::from_secs(10);
 
 /// One encoding as it stands here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Standing {
     /// Its last packets.
     pub history: History,
     /// Its publisher's clock.
     pub clock: Option<SourceClock>,
     last_packet: Option<Instant>,
+    /// Where its last keyframe begins, and when that came here.
+    keyframe: Option<(u64, Instant)>,
     /// A keyframe is wanted, and when one was last asked for.
     wanted: bool,
     asked: Option<Instant>,
@@ -75,30 +82,38 @@ pub struct RelaySource {
     pub demand: u32,
     next: u64,
     sent: Box<[(u64, u8)]>,
+    /// Encodings that begin with what was held.
+    replays: Vec<Cursor>,
+    /// When each encoding's replay began last.
+    replayed: [Option<Instant>; ENCODINGS],
     /// Something was sent since the tail was last told.
     untold: bool,
-    told_alive: u32,
+    /// `None` before anything was told: the far end answers what it wants.
+    told_alive: Option<u32>,
 }
 
 impl RelaySource {
-    /// A relay that has sent nothing; everything is wanted until told otherwise.
+    /// A relay that has sent nothing; nothing is wanted until the far end says so.
     #[must_use]
     pub fn new(id: RelayId, to: Place) -> Self {
         Self {
             id,
             to,
             stats: RelayStats::default(),
-            demand: u32::MAX,
+            demand: 0,
             next: 0,
             sent: vec![(0, 0); SENT].into_boxed_slice(),
+            replays: Vec::new(),
+            replayed: [None; ENCODINGS],
             untold: false,
-            told_alive: 0,
+            told_alive: None,
         }
     }
 
-    /// Numbers a packet for this relay; `None` if its encoding is not wanted there.
+    /// Numbers a packet for this relay; `None` if its encoding is not wanted there, or a replay will come to it.
     pub fn carry(&mut self, packet: &MediaPacket) -> Option<RelayPacket> {
-        if self.demand >> packet.encoding & 1 == 0 {
+        let waits = self.replays.iter().any(|replay| replay.withholds(packet));
+        if waits || self.demand >> packet.encoding & 1 == 0 {
             return None;
         }
         let sequence = self.next;
@@ -113,6 +128,57 @@ impl RelaySource {
             return None;
         }
         Some(RelayPacket { relay: self.id, sequence, repair: false, packet: packet.clone() })
+    }
+
+    /// Learns what is wanted there. What is wanted newly begins with its chain, where there is one. Returns whether
+    /// there is.
+    pub fn want(&mut self, encodings: u32, now: Instant, chain: impl Fn(u8) -> Option<Chain>) -> bool {
+        let added = encodings & !self.demand;
+        self.demand = encodings;
+        self.replays.retain(|replay| encodings >> replay.encoding & 1 == 1);
+        let before = self.replays.len();
+        for encoding in (0..ENCODINGS as u8).filter(|encoding| added >> encoding & 1 == 1) {
+            if let Some(chain) = chain(encoding) {
+                self.replays.push(Cursor::new(encoding, &chain, now));
+                self.replayed[usize::from(encoding)] = Some(now);
+            }
+        }
+        self.replays.len() > before
+    }
+
+    /// Whether a keyframe request is answered by a replay that is under way.
+    #[must_use]
+    pub fn is_replaying(&self, encoding: u8, now: Instant) -> bool {
+        let began = self.replayed.get(usize::from(encoding)).copied().flatten();
+        began.is_some_and(|began| now.saturating_duration_since(began) < REPLAYED)
+            || self.replays.iter().any(|replay| replay.encoding == encoding)
+    }
+
+    /// Moves on with what it replays; when it wants that again.
+    pub fn replay(
+        &mut self,
+        encodings: &[Standing],
+        now: Instant,
+        mut each: impl FnMut(Place, RelayMessage),
+    ) -> Option<Instant> {
+        let mut at = 0;
+        while let Some(cursor) = self.replays.get(at).copied() {
+            let standing = encodings.get(usize::from(cursor.encoding));
+            if cursor.due > now && standing.is_some() {
+                at += 1;
+                continue;
+            }
+            self.replays.swap_remove(at);
+            let Some(standing) = standing else { continue };
+            let (range, rest) = cursor.step(&standing.history, now);
+            for packet in standing.history.from(range.start).take_while(|held| held.sequence < range.end) {
+                if let Some(carried) = self.carry(packet) {
+                    each(self.to, RelayMessage::Media(carried));
+                }
+            }
+            self.replays.extend(rest);
+        }
+        self.replays.iter().map(|replay| replay.due).min()
     }
 
     /// What a relay sequence stood for: the producer's sequence and encoding.
@@ -174,11 +240,12 @@ impl Station {
         source: Source,
         now: Instant,
     ) -> Self {
-        let encodings = (0..parameters.rtp.encodings.len().clamp(1, 8))
+        let encodings = (0..parameters.rtp.encodings.len().clamp(1, ENCODINGS))
             .map(|_| Standing {
                 history: History::new(parameters.kind),
                 clock: None,
                 last_packet: None,
+                keyframe: None,
                 wanted: false,
                 asked: None,
             })
@@ -195,6 +262,50 @@ impl Station {
             levels: LevelSum::default(),
             last_packet: now,
             reported_silent: false,
+        }
+    }
+
+    /// Leaves its seats to a stand-in that will be fed by `relay` from `to`, where those seats want `wanted`; what
+    /// is left of this one is on its way there from `here`.
+    pub fn part(&mut self, relay: RelayId, here: Place, to: Place, wanted: u32) -> Self {
+        let alive = self.alive(self.last_packet);
+        let sink = RelaySink { alive, demanded: wanted, ..RelaySink::new(relay, to) };
+        self.relays.push(RelaySource { demand: wanted, ..RelaySource::new(relay, here) });
+        let mut encodings = self.encodings.clone();
+        for standing in &mut encodings {
+            standing.wanted = false;
+        }
+        Self {
+            producer: self.producer,
+            router: self.router,
+            parameters: self.parameters.clone(),
+            source: Source::Relay(sink),
+            paused: self.paused,
+            encodings,
+            seats: std::mem::take(&mut self.seats),
+            relays: Vec::new(),
+            levels: LevelSum::default(),
+            last_packet: self.last_packet,
+            reported_silent: self.reported_silent,
+        }
+    }
+
+    /// Stands at `here` from now on. A relay to here has come to its end; the far ends of the others are told anew.
+    pub fn arrive(&mut self, source: Source, here: Place) {
+        self.source = source;
+        self.relays.retain(|relay| relay.to != here);
+        for relay in &mut self.relays {
+            relay.told_alive = None;
+            relay.untold = relay.next > 0;
+        }
+    }
+
+    /// Takes over what sat at the stand-in that it replaces.
+    pub fn adopt(&mut self, stand_in: Self) {
+        self.seats.extend(stand_in.seats);
+        self.relays.extend(stand_in.relays);
+        for (standing, stood) in self.encodings.iter_mut().zip(stand_in.encodings) {
+            standing.wanted |= stood.wanted;
         }
     }
 
@@ -217,7 +328,7 @@ impl Station {
     }
 
     /// Notes that a packet came in. Returns whether its encoding was not alive before.
-    pub fn note(&mut self, packet: &MediaPacket) -> bool {
+    pub fn note(&mut self, packet: &MediaPacket, now: Instant) -> bool {
         self.last_packet = packet.ingress;
         if let Some((level, voice)) = packet.extensions.audio_level {
             self.levels.packets += 1;
@@ -227,6 +338,7 @@ impl Station {
         let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) else { return false };
         if packet.keyframe {
             standing.wanted = false;
+            standing.keyframe = standing.keyframe.max(Some((packet.sequence, now)));
         }
         let woke =
             standing.last_packet.is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
@@ -245,10 +357,17 @@ impl Station {
         }
     }
 
-    /// Someone waits for a keyframe of this encoding.
-    pub fn want_keyframe(&mut self, encoding: u8) {
+    /// What a joiner can begin with: an encoding's packets since its last keyframe, if all of them are held.
+    #[must_use]
+    pub fn chain(&self, encoding: u8, now: Instant) -> Option<Chain> {
+        let standing = self.encodings.get(usize::from(encoding)).filter(|_| !self.paused)?;
+        Chain::find(&standing.history, standing.keyframe?.0, now)
+    }
+
+    /// Someone waits for a keyframe of this encoding. One that is just being routed is what it waits for.
+    pub fn want_keyframe(&mut self, encoding: u8, now: Instant) {
         if let Some(standing) = self.encodings.get_mut(usize::from(encoding)) {
-            standing.wanted = true;
+            standing.wanted |= standing.keyframe.is_none_or(|(_, came)| came != now);
         }
     }
 
@@ -290,8 +409,8 @@ impl Station {
             if std::mem::take(&mut relay.untold) {
                 each(relay.to, RelayMessage::Highest { relay: relay.id, sequence: relay.next - 1 });
             }
-            if relay.told_alive != alive {
-                relay.told_alive = alive;
+            if relay.told_alive != Some(alive) {
+                relay.told_alive = Some(alive);
                 each(relay.to, RelayMessage::Alive { relay: relay.id, encodings: alive });
             }
         }
@@ -312,7 +431,7 @@ impl RelaySink {
     pub fn new(id: RelayId, from: Place) -> Self {
         let mut missing = Missing::new(Pace::RELAY);
         missing.expect_from(0);
-        Self { id, from, missing, stats: RelayStats::default(), alive: 0, demanded: u32::MAX }
+        Self { id, from, missing, stats: RelayStats::default(), alive: 0, demanded: 0 }
     }
 
     /// Takes one packet; `None` if it was had before.

@@ -22,6 +22,7 @@ fn plan(listeners: usize) -> Plan {
         audio_interval: Duration::from_millis(20),
         until: Duration::from_secs(8),
         listeners,
+        late: false,
     }
 }
 
@@ -99,5 +100,101 @@ fn a_transport_moves_between_engines_mid_stream_without_loss() {
         let after: u64 = world.people.iter().map(world::person::Person::keyframes_sent).sum();
         assert_eq!(after, keyframes, "seed {seed}: a move caused a keyframe");
         assert_eq!(world.moved, 10);
+    }
+}
+
+#[test]
+fn a_publisher_of_three_encodings_and_a_subscriber_both_move_ten_times_in_ten_seconds() {
+    for (seed, relay_lost) in seeds().into_iter().flat_map(|seed| [(seed, 0), (seed, 10)]) {
+        println!("seed {seed}, {relay_lost} of 1,000 lost on relays");
+        let weather = Weather { relay_lost, ..Weather::default() };
+        let plan = Plan {
+            frame_interval: Duration::from_micros(33_333),
+            packets: vec![1, 2, 5],
+            until: Duration::from_secs(14),
+            ..plan(3)
+        };
+        // Three listen and two publish, over three shards: the moving pair, and witnesses at each place.
+        let mut world = World::new(seed, 3, 5, weather, &plan);
+        world.run_until(Duration::from_secs(2));
+        let keyframes: u64 = world.people.iter().map(world::person::Person::keyframes_sent).sum();
+        world.people.iter_mut().for_each(|person| _ = person.take_longest_gap());
+        for number in 0..10_u64 {
+            world.run_until(Duration::from_millis(2_000 + number * 1_007));
+            let (publisher, subscriber) = (world.homes[3], world.homes[0]);
+            // Sometimes to the same place, sometimes past each other.
+            world.move_person(3, (publisher + 1 + number as usize % 2) % 3).expect("a publisher moves");
+            world.move_person(0, (subscriber + 1) % 3).expect("a subscriber moves");
+        }
+        world.run_until(Duration::from_secs(13));
+        for person in 0..5 {
+            let gap = world.people[person].take_longest_gap();
+            // A loss on a relay is noticed by the next packet.
+            let most = if relay_lost == 0 { 50 } else { 100 };
+            assert!(gap <= Duration::from_millis(most), "seed {seed}: person {person} had a gap of {gap:?}");
+        }
+        world.run_until(Duration::from_secs(16));
+        let last = world.people[3..].iter().map(world::person::Person::frames_sent).min().unwrap_or(0);
+        let wanted: BTreeSet<u32> = (WARM..last - 2).collect();
+        for person in &world.people {
+            for (producer, frames) in person.decodable() {
+                let lacking: Vec<_> = wanted.difference(&frames).collect();
+                let number = person.number;
+                assert!(lacking.is_empty(), "seed {seed}: person {number} lacks {lacking:?} of {producer}");
+            }
+            assert!(person.timestamps_ascend(), "seed {seed}: person {} saw time run back", person.number);
+        }
+        let after: u64 = world.people.iter().map(world::person::Person::keyframes_sent).sum();
+        assert_eq!(after, keyframes, "seed {seed}: a move caused a keyframe");
+        assert_eq!(world.moved, 20);
+    }
+}
+
+/// Someone joins so long after a keyframe; what it decoded, and how many keyframes were sent for it.
+fn join_after(seed: u64, shards: usize, age: Duration) -> (World, BTreeMap<ProducerId, BTreeSet<u32>>, u64) {
+    let plan = Plan { packets: vec![1, 4], late: true, ..plan(1) };
+    let mut world = World::new(seed, shards, 2, Weather::default(), &plan);
+    world.run_until(Duration::from_secs(4));
+    world.people[1].make_keyframes();
+    world.run_until(Duration::from_secs(4) + age);
+    let before = world.people[1].keyframes_sent();
+    world.subscribe(0);
+    world.run_until(Duration::from_millis(4_300) + age);
+    let frames = world.people[0].decodable();
+    let keyframes = world.people[1].keyframes_sent() - before;
+    (world, frames, keyframes)
+}
+
+#[test]
+fn a_joiner_sees_a_picture_without_a_keyframe_request_while_the_chain_is_fresh() {
+    for (seed, shards) in seeds().into_iter().flat_map(|seed| [(seed, 1), (seed, 2)]) {
+        println!("seed {seed}, {shards} shards");
+        let (mut world, soon, keyframes) = join_after(seed, shards, Duration::from_millis(900));
+        assert_eq!(keyframes, 0, "seed {seed}, {shards} shards: a keyframe was asked for");
+        // Within 300 ms it has caught up with 900 ms: all but what is on its way just now.
+        let sent = world.people[1].frames_sent();
+        let (producer, frames) = soon.iter().next().expect("it saw something");
+        assert!(frames.len() >= 15 && frames.contains(&(sent - 2)), "{frames:?} of {sent}");
+        world.run_until(Duration::from_secs(10));
+        let decoded = &world.people[0].decodable()[producer];
+        let first = *frames.first().expect("some");
+        let all: BTreeSet<u32> = (first..=world.people[1].frames_sent()).collect();
+        assert_eq!(*decoded, all, "seed {seed}, {shards} shards");
+        assert!(world.people[0].timestamps_ascend());
+        assert_eq!(world.people[0].keyframes_asked(), 0);
+        // Where it came over a relay, that replayed, and the joiner got it as it came.
+        let replays = world.consumed(0).iter().map(|stats| stats.replays).sum::<u64>();
+        assert_eq!(replays, u64::from(shards == 1));
+    }
+}
+
+#[test]
+fn a_joiner_far_from_the_last_keyframe_costs_exactly_one() {
+    for shards in [1, 2] {
+        let (mut world, _, _) = join_after(1, shards, Duration::from_millis(1_600));
+        world.run_until(Duration::from_secs(8));
+        // One of the encoding that it gets; the other is left alone.
+        assert_eq!(world.people[1].keyframes_sent(), 2 + 2 + 1, "{shards} shards");
+        assert_eq!(world.consumed(0).iter().map(|stats| stats.replays).sum::<u64>(), 0);
     }
 }

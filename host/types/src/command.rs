@@ -134,6 +134,9 @@ pub enum CommandBody {
         transport: TransportId,
         /// To which shard.
         to: ShardIndex,
+        /// For each of its producers the relay that brings it back to where it stood: a stand-in stays there for
+        /// its consumers. One without leaves nothing behind, and must have no consumers there.
+        stand_ins: Vec<(ProducerId, RelayId)>,
     },
     /// Forget an empty router.
     CloseRouter {

@@ -57,4 +57,6 @@ pub struct ConsumerStats {
     pub encoding: Option<u8>,
     /// How often the encoding changed.
     pub switches: u64,
+    /// How often it began with what was held since the last keyframe, so that none had to be asked for.
+    pub replays: u64,
 }

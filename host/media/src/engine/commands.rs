@@ -85,7 +85,9 @@ impl Engine {
                 self.close_relay(now, relay);
                 Ok(Done::Done)
             }
-            CommandBody::MoveTransport { transport, to } => self.depart(transport, to).map(|()| Done::Done),
+            CommandBody::MoveTransport { transport, to, stand_ins } => {
+                self.depart(transport, to, &stand_ins).map(|()| Done::Done)
+            }
             CommandBody::CloseRouter { router } => {
                 if self.router_is_empty(router) {
                     Ok(Done::Done)
@@ -183,7 +185,7 @@ impl Engine {
         }
     }
 
-    fn place_station(&mut self, station: Station) -> usize {
+    pub(super) fn place_station(&mut self, station: Station) -> usize {
         let index = self.stations.iter().position(Option::is_none).unwrap_or_else(|| {
             self.stations.push(None);
             self.stations.len() - 1
@@ -285,7 +287,8 @@ impl Engine {
         parameters: &ConsumerParameters,
     ) -> Result<Done, CommandError> {
         let slot = self.slot(transport)?;
-        if self.find_consumer(id).is_some() {
+        if let Some((slot, index)) = self.find_consumer(id) {
+            self.seat_again(now, slot, index);
             return Ok(Done::Done);
         }
         let &station = self.station_ids.get(&producer).ok_or(CommandError::NoProducer(producer))?;
@@ -313,6 +316,15 @@ impl Engine {
             owner.add_consumer(consumer).ok_or_else(|| CommandError::Taken(format!("SSRC {ssrc}")))?;
         self.reseat(now, slot, index);
         Ok(Done::Done)
+    }
+
+    /// One that came with its transport and found no station of its producer sits down now.
+    fn seat_again(&mut self, now: Now, slot: usize, index: usize) {
+        let transport = self.transports.get(slot).and_then(Option::as_ref);
+        let consumer = transport.and_then(|transport| transport.consumers.get(index)?.as_ref());
+        if consumer.is_some_and(|consumer| consumer.station.is_none()) {
+            self.reseat(now, slot, index);
+        }
     }
 
     fn find_consumer(&self, id: ConsumerId) -> Option<(usize, usize)> {

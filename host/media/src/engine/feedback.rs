@@ -68,10 +68,14 @@ impl Engine {
         let Some(index) = transport.consumer_of_source(media) else { return };
         let Some(Some(consumer)) = transport.consumers.get_mut(index) else { return };
         consumer.stats.keyframe_requests += 1;
+        if consumer.replay.is_some() {
+            // The keyframe that it lacks is on its way.
+            return;
+        }
         let encoding = consumer.current().or(consumer.awaits_keyframe());
         let Some((station, encoding)) = consumer.station.zip(encoding) else { return };
         if let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) {
-            station.want_keyframe(encoding);
+            station.want_keyframe(encoding, now.instant);
         }
         self.ask_keyframes(now, station);
         self.housekeep_by(now);

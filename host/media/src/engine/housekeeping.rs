@@ -26,6 +26,9 @@ impl Engine {
             self.deadlines.pop();
             self.transport_timeout(now, at, slot);
         }
+        if self.replays.due.is_some_and(|due| due <= now.instant) {
+            self.replay(now);
+        }
         if self.housekeeping.is_some_and(|at| at <= now.instant) {
             self.housekeeping = None;
             self.housekeep(now);

@@ -14,6 +14,7 @@ mod feedback;
 mod housekeeping;
 mod moves;
 mod relays;
+mod replay;
 
 use crate::association::{AssociationConfig, AssociationEvent, Received, stun_ufrag};
 use crate::io::{Crossing, Incoming, Output, Secrets, Tuple};
@@ -92,6 +93,7 @@ pub struct Engine {
     deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
     housekeeping: Option<Instant>,
     housekept: u64,
+    replays: replay::Replays,
     dropped: BTreeMap<&'static str, u64>,
     /// Reused: seats whose consumer began a new segment with the packet being routed.
     switched: Vec<usize>,
@@ -128,6 +130,7 @@ impl Engine {
             deadlines: BinaryHeap::new(),
             housekeeping: None,
             housekept: 0,
+            replays: replay::Replays::default(),
             dropped: BTreeMap::new(),
             switched: Vec::new(),
         }
@@ -155,7 +158,7 @@ impl Engine {
         match crossing {
             Crossing::Datagram(incoming) => self.receive_one(now, incoming),
             Crossing::Relay(message) => self.receive_relay(now, from, message),
-            Crossing::Transport(transport) => self.arrive(now, transport),
+            Crossing::Transport(departure) => self.arrive(now, *departure),
         }
     }
 
@@ -163,7 +166,7 @@ impl Engine {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let transport = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [transport, self.housekeeping].into_iter().flatten().min()
+        [transport, self.housekeeping, self.replays.due].into_iter().flatten().min()
     }
 
     /// What is to be done; the owner drains it.
@@ -338,7 +341,7 @@ impl Engine {
     /// meet here.
     fn route(&mut self, now: Now, index: usize, packet: MediaPacket) {
         let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
-        if station.note(&packet) {
+        if station.note(&packet, now.instant) {
             self.choose_layers(now, index);
         }
         let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
@@ -424,28 +427,38 @@ impl Engine {
         let (count, alive) = (station.encodings.len(), station.alive(now.instant));
         let mut needed = 0;
         let mut awaited = 0_u32;
+        let mut replays = false;
         for seat in &station.seats {
             let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut) else {
                 continue;
             };
             let reachable = transport.association.profile().is_some();
+            let selected = transport.association.selected().is_some();
             let Some(Some(consumer)) = transport.consumers.get_mut(seat.consumer) else { continue };
             consumer.choose(count, alive);
             needed |= consumer.demand();
             if let Some(encoding) = consumer.awaits_keyframe().filter(|_| reachable) {
-                awaited |= 1 << encoding;
+                let chain = station.chain(encoding, now.instant).filter(|_| selected);
+                if chain.is_some_and(|chain| consumer.join(encoding, &chain, now.instant)) {
+                    replays = true;
+                } else {
+                    awaited |= 1 << encoding;
+                }
             }
         }
         for relay in &station.relays {
             needed |= relay.demand;
         }
         for encoding in (0..count as u8).filter(|encoding| awaited >> encoding & 1 == 1) {
-            station.want_keyframe(encoding);
+            station.want_keyframe(encoding, now.instant);
         }
         if let Source::Relay(sink) = &mut station.source
             && let Some(message) = sink.demand(needed)
         {
             self.output.crossings.push((sink.from, Crossing::Relay(message)));
+        }
+        if replays {
+            self.begin_replays(now, index);
         }
         self.ask_keyframes(now, index);
         self.housekeep_by(now);

@@ -1,20 +1,35 @@
-//! Moving a transport to another engine with all that it owns. What its consumers were still owed follows from
-//! the history of the stations at the new place; sealing refuses what the peer already got.
+//! Moving a transport to another engine with all that it owns. What it publishes moves with its station: the
+//! history, the clocks and every relay that began here, under its own numbers. A stand-in stays behind for those who
+//! consume it here, fed from the new place. What consumers were still owed follows from the histories; sealing
+//! refuses what a peer already got.
+//!
+//! ```text
+//! before:  publisher ─▶ old: station ─┬─ seats            after:  publisher ─▶ new: station ─┬─ seats
+//!                                     ├─ relay ─▶ new                                        ├─ relay ─▶ old
+//!                                     └─ relay ─▶ third                                      └─ relay ─▶ third
+//! ```
 
 use super::{Engine, Route};
-use crate::io::Crossing;
-use crate::station::Seat;
+use crate::io::{Crossing, Departure};
+use crate::station::{Seat, Source, Station};
 use crate::transport::Transport;
 use tidegate_types::command::CommandError;
+use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
-use tidegate_types::{Now, Place, ShardIndex, TransportId};
+use tidegate_types::{Now, Place, ProducerId, RelayId, ShardIndex, TransportId};
 
 /// How many packets of history an arriving consumer is offered; those that its peer has are refused by sealing.
 const OWED: u64 = 256;
 
 impl Engine {
-    /// Sends a transport away. One that publishes cannot go yet while others here depend on it.
-    pub(super) fn depart(&mut self, id: TransportId, to: ShardIndex) -> Result<(), CommandError> {
+    /// Sends a transport away. For each track that is consumed here, `stand_ins` names the relay that will bring it
+    /// back.
+    pub(super) fn depart(
+        &mut self,
+        id: TransportId,
+        to: ShardIndex,
+        stand_ins: &[(ProducerId, RelayId)],
+    ) -> Result<(), CommandError> {
         let slot = *self.transport_ids.get(&id).ok_or(CommandError::NoTransport(id))?;
         if to == self.config.place.shard {
             return Ok(());
@@ -22,12 +37,8 @@ impl Engine {
         if to.0 >= self.config.shards {
             return Err(CommandError::Unfit(format!("{to} does not exist")));
         }
-        let publishes = self.transports[slot]
-            .as_ref()
-            .is_some_and(|transport| transport.producers.iter().any(Option::is_some));
-        if publishes {
-            return Err(CommandError::Unfit("a transport that publishes cannot move yet".to_owned()));
-        }
+        let published = self.published(slot);
+        self.check_stand_ins(&published, stand_ins)?;
         let Some(mut transport) = self.detach(slot) else { return Err(CommandError::NoTransport(id)) };
         for ufrag in &transport.ufrags {
             self.ufrags.insert(ufrag.clone(), Route::Shard(to));
@@ -37,10 +48,60 @@ impl Engine {
             self.foreign.push_back(tuple);
         }
         transport.armed = None;
-        self.output.reports.push(Report::Moved { transport: id, to });
         let place = Place { shard: to, ..self.config.place };
-        self.output.crossings.push((place, Crossing::Transport(transport)));
+        let relay_of = |producer| stand_ins.iter().find(|(of, _)| *of == producer).map(|(_, relay)| *relay);
+        let stations = published
+            .into_iter()
+            .filter_map(|(producer, station)| self.uproot(station, place, relay_of(producer)))
+            .collect();
+        self.output.crossings.push((place, Crossing::Transport(Box::new(Departure { transport, stations }))));
         Ok(())
+    }
+
+    /// The tracks of a transport with their stations.
+    fn published(&self, slot: usize) -> Vec<(ProducerId, usize)> {
+        let transport = self.transports.get(slot).and_then(Option::as_ref);
+        let producers = transport.into_iter().flat_map(|transport| transport.producers.iter().flatten());
+        producers.map(|producer| (producer.id, producer.station)).collect()
+    }
+
+    fn check_stand_ins(
+        &self,
+        published: &[(ProducerId, usize)],
+        stand_ins: &[(ProducerId, RelayId)],
+    ) -> Result<(), CommandError> {
+        for (_, relay) in stand_ins {
+            if self.relay_sinks.contains_key(relay) || self.relay_sources.contains_key(relay) {
+                return Err(CommandError::Taken(relay.to_string()));
+            }
+        }
+        for (producer, station) in published {
+            let seats = self.stations.get(*station).and_then(Option::as_ref).map_or(0, |at| at.seats.len());
+            if seats > 0 && !stand_ins.iter().any(|(of, _)| of == producer) {
+                return Err(CommandError::Unfit(format!("{producer} is consumed here and needs a stand-in")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a station out for its way to another place; with `relay`, its stand-in stays with the seats.
+    fn uproot(&mut self, index: usize, to: Place, relay: Option<RelayId>) -> Option<Station> {
+        let mut station = self.stations.get_mut(index)?.take()?;
+        for relay in &station.relays {
+            self.relay_sources.remove(&relay.id);
+        }
+        let Some(relay) = relay else {
+            self.station_ids.remove(&station.producer);
+            return Some(station);
+        };
+        let wanted = station.seats.iter().fold(0, |bits, seat| {
+            let transport = self.transports.get(seat.transport).and_then(Option::as_ref);
+            let consumer = transport.and_then(|transport| transport.consumers.get(seat.consumer)?.as_ref());
+            bits | consumer.map_or(0, crate::consumer::Consumer::demand)
+        });
+        self.stations[index] = Some(station.part(relay, self.config.place, to, wanted));
+        self.relay_sinks.insert(relay, index);
+        Some(station)
     }
 
     /// Takes a transport out of every table here.
@@ -63,13 +124,86 @@ impl Engine {
     }
 
     /// Takes in a transport that another engine sent.
-    pub(super) fn arrive(&mut self, now: Now, transport: Box<Transport>) {
+    pub(super) fn arrive(&mut self, now: Now, departure: Departure) {
+        let Departure { transport, stations } = departure;
+        let id = transport.id;
         let slot = self.place_transport(transport);
+        for station in stations {
+            self.settle(now, slot, station);
+        }
         let count = self.transports[slot].as_ref().map_or(0, |transport| transport.consumers.len());
         for consumer in 0..count {
             self.reseat(now, slot, consumer);
         }
         self.arm(slot);
+        self.output.reports.push(Report::Moved { transport: id, to: self.config.place.shard });
+    }
+
+    /// Puts the station of an arrived track where its stand-in stood, if there was one: whoever sat there stays.
+    fn settle(&mut self, now: Now, slot: usize, mut station: Station) {
+        let producer = station.producer;
+        let known = self.transports[slot].as_ref().and_then(|transport| transport.producer_index(producer));
+        let Some(at) = known else { return };
+        station.arrive(Source::Local { transport: slot, producer: at }, self.config.place);
+        let stand_in = self.station_ids.get(&producer).copied();
+        let stand_in = stand_in.and_then(|index| Some((index, self.stations.get_mut(index)?.take()?)));
+        let index = match stand_in {
+            None => self.place_station(station),
+            Some((index, mut stand_in)) => {
+                if let Source::Relay(sink) = &stand_in.source {
+                    self.relay_sinks.remove(&sink.id);
+                }
+                self.fill_in(now, &station, &mut stand_in);
+                station.adopt(stand_in);
+                self.stations[index] = Some(station);
+                index
+            }
+        };
+        if let Some(Some(producer)) =
+            self.transports[slot].as_mut().and_then(|transport| transport.producers.get_mut(usize::from(at)))
+        {
+            producer.station = index;
+        }
+        self.greet_relays(now, index);
+        self.choose_layers(now, index);
+    }
+
+    /// What a stand-in never got of what its source held goes to those who sit there, and on to its own relays.
+    fn fill_in(&mut self, now: Now, station: &Station, stand_in: &mut Station) {
+        for (standing, had) in station.encodings.iter().zip(&stand_in.encodings) {
+            let (Some(highest), Some(oldest)) = (standing.history.highest(), had.history.oldest()) else {
+                continue;
+            };
+            let first = oldest.max(highest.saturating_sub(OWED));
+            let lacking =
+                standing.history.from(first).filter(|packet| had.history.get(packet.sequence).is_none());
+            for packet in lacking {
+                for seat in &stand_in.seats {
+                    if let Some(transport) = self.transports.get_mut(seat.transport).and_then(Option::as_mut)
+                    {
+                        let out = &mut self.output.datagrams;
+                        transport.send(now, seat.consumer, packet, now.instant, |_| None, out);
+                    }
+                }
+                for relay in &mut stand_in.relays {
+                    if let Some(carried) = relay.carry(packet) {
+                        let message = Crossing::Relay(RelayMessage::Media(carried));
+                        self.output.crossings.push((relay.to, message));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Relays that came with a station begin here from now on; their far ends hear from where.
+    fn greet_relays(&mut self, now: Now, index: usize) {
+        let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
+        for relay in &station.relays {
+            self.relay_sources.insert(relay.id, index);
+        }
+        station.tell_relays(now.instant, |to, message| {
+            self.output.crossings.push((to, Crossing::Relay(message)));
+        });
     }
 
     /// Gives a consumer its seat at its producer's station, if that stands here, and what it is owed.
@@ -79,7 +213,7 @@ impl Engine {
         let Some(&station_index) = self.station_ids.get(&consumer.producer) else { return };
         let Some(station) = self.stations.get_mut(station_index).and_then(Option::as_mut) else { return };
         consumer.station = Some(station_index);
-        let owed = consumer.source_start();
+        let (owed, replays) = (consumer.source_start(), consumer.replay.is_some());
         station.seats.push(Seat { transport: slot, consumer: index });
         if let Some((encoding, start)) = owed
             && let Some(standing) = station.encodings.get(usize::from(encoding))
@@ -89,6 +223,9 @@ impl Engine {
             for packet in standing.history.from(first) {
                 transport.send(now, index, packet, now.instant, |_| None, &mut self.output.datagrams);
             }
+        }
+        if replays {
+            self.begin_replays(now, station_index);
         }
         self.choose_layers(now, station_index);
     }

@@ -25,6 +25,12 @@ impl Engine {
             *self.dropped.entry("unknown-relay").or_default() += 1;
             return;
         };
+        if let Some(Source::Relay(sink)) = self.source_of(station)
+            && sink.id == relay
+        {
+            // Its source may have moved.
+            sink.from = from;
+        }
         match message {
             RelayMessage::Media(carried) => self.enter(now, station, carried),
             RelayMessage::Clock(told) => {
@@ -46,24 +52,43 @@ impl Engine {
                     sink.set_alive(encodings);
                 }
                 self.choose_layers(now, station);
+                // The source that says so may be new, and not know what is wanted.
+                if let Some(Source::Relay(sink)) = self.source_of(station) {
+                    let again = sink.demand_again();
+                    self.output.crossings.push((from, Crossing::Relay(again)));
+                }
             }
             RelayMessage::Nack { missing, .. } => self.repair_relay(from, station, relay, missing),
             RelayMessage::KeyframeRequest { encoding, .. } => {
                 if let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) {
-                    station.want_keyframe(encoding);
+                    let source = station.relays.iter().find(|source| source.id == relay);
+                    if source.is_some_and(|source| source.is_replaying(encoding, now.instant)) {
+                        return;
+                    }
+                    station.want_keyframe(encoding, now.instant);
                 }
                 self.ask_keyframes(now, station);
                 self.housekeep_by(now);
             }
             RelayMessage::Demand { encodings, .. } => {
-                let relays = self.stations.get_mut(station).and_then(Option::as_mut).map(|at| &mut at.relays);
-                if let Some(source) = relays.and_then(|all| all.iter_mut().find(|source| source.id == relay))
-                {
-                    source.demand = encodings;
+                if self.want(now, station, relay, encodings) {
+                    self.begin_replays(now, station);
                 }
                 self.choose_layers(now, station);
             }
         }
+    }
+
+    /// A relay's far end told what it wants; whether something is to be replayed.
+    fn want(&mut self, now: Now, station: usize, relay: RelayId, encodings: u32) -> bool {
+        let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) else { return false };
+        let mut relays = std::mem::take(&mut station.relays);
+        let source = relays.iter_mut().find(|source| source.id == relay);
+        let begins = source.is_some_and(|source| {
+            source.want(encodings, now.instant, |encoding| station.chain(encoding, now.instant))
+        });
+        station.relays = relays;
+        begins
     }
 
     fn source_of(&mut self, station: usize) -> Option<&mut Source> {

@@ -15,6 +15,7 @@ use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
+use tidegate_types::consumer::ConsumerStats;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
 use tidegate_types::{Now, NtpTime, Place, RelayId, RequestNumber, RouterId, ShardIndex, TransportId};
@@ -62,6 +63,8 @@ pub(crate) struct World {
     carried: BTreeMap<(RelayId, u64), u64>,
     requests: u64,
     pub(crate) moved: usize,
+    /// Relays that bring a moved track back to where it stood, so far.
+    stand_ins: u64,
 }
 
 pub(crate) fn engine_address(shard: usize) -> SocketAddr {
@@ -106,6 +109,7 @@ impl World {
             carried: BTreeMap::new(),
             requests: 0,
             moved: 0,
+            stand_ins: 0,
         };
         for person in 0..people {
             world.enter(person);
@@ -175,25 +179,44 @@ impl World {
             }
         }
         for person in 0..self.people.len() {
-            for other in (0..self.people.len()).filter(|other| *other != person) {
-                for (producer, parameters) in self.people[other].producers() {
-                    let (consumer, parameters) = self.people[person].consume(producer, &parameters);
-                    let transport = TransportId(person as u64);
-                    let body = CommandBody::CreateConsumer { consumer, transport, producer, parameters };
-                    self.command(self.homes[person], body).expect("consumes");
-                }
+            if !self.people[person].comes_late() {
+                self.subscribe(person);
             }
         }
+    }
+
+    /// Someone consumes everyone else's tracks from now on.
+    pub(crate) fn subscribe(&mut self, person: usize) {
+        for other in (0..self.people.len()).filter(|other| *other != person) {
+            for (producer, parameters) in self.people[other].producers() {
+                let (consumer, parameters) = self.people[person].consume(producer, &parameters);
+                let transport = TransportId(person as u64);
+                let body = CommandBody::CreateConsumer { consumer, transport, producer, parameters };
+                self.command(self.homes[person], body).expect("consumes");
+            }
+        }
+    }
+
+    /// Counters of what a person is sent.
+    pub(crate) fn consumed(&mut self, person: usize) -> Vec<ConsumerStats> {
+        let transport = TransportId(person as u64);
+        let read = self.command(self.homes[person], CommandBody::ReadStats { transport });
+        let Ok(Done::Stats(stats)) = read else { panic!("{read:?}") };
+        stats.consumers.into_iter().map(|(_, stats)| stats).collect()
     }
 
     /// Moves a person's transport to another shard, mid-stream.
     pub(crate) fn move_person(&mut self, person: usize, to: usize) -> Result<(), CommandError> {
         let from = self.homes[person];
         let to_shard = ShardIndex(to as u16);
-        self.command(
-            from,
-            CommandBody::MoveTransport { transport: TransportId(person as u64), to: to_shard },
-        )?;
+        let producers = self.people[person].producers();
+        let stand_ins = producers.into_iter().map(|(producer, _)| {
+            self.stand_ins += 1;
+            (producer, RelayId(1_000_000 + self.stand_ins))
+        });
+        let stand_ins = stand_ins.collect();
+        let transport = TransportId(person as u64);
+        self.command(from, CommandBody::MoveTransport { transport, to: to_shard, stand_ins })?;
         self.homes[person] = to;
         self.moved += 1;
         Ok(())

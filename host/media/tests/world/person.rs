@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) until: Duration,
     /// Who doesn't publish.
     pub(crate) listeners: usize,
+    /// Those consume nothing until they are told to.
+    pub(crate) late: bool,
 }
 
 struct Stream {
@@ -59,6 +61,9 @@ struct Incoming {
     frames: BTreeMap<u64, Frame>,
     audio: BTreeSet<u32>,
     timestamps: BTreeMap<u64, u32>,
+    last_arrival: Option<Instant>,
+    /// The longest time without a packet.
+    gap: Duration,
 }
 
 #[derive(Default)]
@@ -83,6 +88,7 @@ pub(crate) struct Person {
     frame: u32,
     sound: u32,
     next_consumer: u64,
+    asked: u64,
     pub(crate) highest_preferred: bool,
 }
 
@@ -152,12 +158,33 @@ impl Person {
             frame: 0,
             sound: 0,
             next_consumer: 0,
+            asked: 0,
             highest_preferred: number.is_multiple_of(2),
         }
     }
 
     fn publishes(&self) -> bool {
         self.number >= self.plan.listeners
+    }
+
+    pub(crate) fn comes_late(&self) -> bool {
+        self.plan.late && !self.publishes()
+    }
+
+    /// Its next pictures are keyframes.
+    pub(crate) fn make_keyframes(&mut self) {
+        self.streams[1..].iter_mut().for_each(|stream| stream.keyframe_wanted = true);
+    }
+
+    /// The longest that any of its tracks was without a packet, since this was last asked.
+    pub(crate) fn take_longest_gap(&mut self) -> Duration {
+        let gaps = self.incoming.iter_mut().map(|track| std::mem::take(&mut track.gap));
+        gaps.max().unwrap_or_default()
+    }
+
+    /// How often it asked for a keyframe.
+    pub(crate) fn keyframes_asked(&self) -> u64 {
+        self.asked
     }
 
     pub(crate) fn producers(&self) -> Vec<(ProducerId, ProducerParameters)> {
@@ -198,6 +225,8 @@ impl Person {
             frames: BTreeMap::new(),
             audio: BTreeSet::new(),
             timestamps: BTreeMap::new(),
+            last_arrival: None,
+            gap: Duration::ZERO,
         });
         let rtx_ssrc = (of.kind == MediaKind::Video).then_some(ssrc + 1);
         let encodings = vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc, rid: None }];
@@ -318,6 +347,7 @@ impl Person {
         {
             let complete = |frame: &Frame| frame.keyframe && frame.have.len() == usize::from(frame.count);
             if !track.frames.values().any(complete) {
+                self.asked += 1;
                 let mut space = [0; 100];
                 let mut writer = Writer::new(&mut space);
                 writer.receiver_report(1, &[]);
@@ -339,6 +369,7 @@ impl Person {
                 writer.nack(1, track.ssrc, &wanted);
             }
             if given_up > 0 {
+                self.asked += 1;
                 writer.pli(1, track.ssrc);
             }
             let length = writer.len();
@@ -404,6 +435,9 @@ impl Person {
         let extended = if repair { track.extender.peek(sequence) } else { track.extender.extend(sequence) };
         if track.missing.note(now.instant, extended) == Noted::Duplicate {
             return;
+        }
+        if let Some(before) = track.last_arrival.replace(now.instant) {
+            track.gap = track.gap.max(now.instant.duration_since(before));
         }
         track.timestamps.insert(extended, header.timestamp);
         if track.kind == MediaKind::Audio {
