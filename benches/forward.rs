@@ -95,6 +95,7 @@ fn peer_at(address: SocketAddr) -> usize {
 fn parameters(mid: &str, ssrc: u32) -> RtpParameters {
     let codec = CodecParameters {
         codec: Codec::Vp8,
+        format: String::new(),
         payload_type: 96,
         rtx_payload_type: Some(97),
         nack: true,

@@ -418,6 +418,7 @@ mod tests {
             mid: None,
             codecs: vec![CodecParameters {
                 codec,
+                format: String::new(),
                 payload_type: 96,
                 rtx_payload_type: Some(97),
                 nack: true,

@@ -299,6 +299,7 @@ fn tracks() -> [ProducerParameters; 2] {
         let video = kind == MediaKind::Video;
         CodecParameters {
             codec: if video { Codec::Vp8 } else { Codec::Opus },
+            format: String::new(),
             payload_type: if video { 96 } else { 111 },
             rtx_payload_type: video.then_some(97),
             nack: video,

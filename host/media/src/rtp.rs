@@ -113,13 +113,19 @@ impl Header {
 }
 
 /// Which wire id means what, on one transport. BUNDLE makes ids mean the same in all its sections.
-#[derive(Clone, Debug, Default)]
-pub struct ExtensionMap([Option<ExtensionKind>; 16]);
+#[derive(Clone, Debug)]
+pub struct ExtensionMap([Option<ExtensionKind>; 256]);
+
+impl Default for ExtensionMap {
+    fn default() -> Self {
+        Self([None; 256])
+    }
+}
 
 impl ExtensionMap {
-    /// Adds one agreed id; ids outside 1 to 14 are ignored.
+    /// Adds one agreed id; 0 is padding and ignored.
     pub fn insert(&mut self, id: u8, kind: ExtensionKind) {
-        if (1..=14).contains(&id) {
+        if id > 0 {
             self.0[usize::from(id)] = Some(kind);
         }
     }
@@ -127,7 +133,7 @@ impl ExtensionMap {
     /// What an id means.
     #[must_use]
     pub fn kind(&self, id: u8) -> Option<ExtensionKind> {
-        self.0.get(usize::from(id)).copied().flatten()
+        self.0[usize::from(id)]
     }
 }
 
@@ -169,7 +175,7 @@ pub fn read_extensions<'a>(
             end.playout_delay =
                 value.first_chunk::<3>().map(|bytes| u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]));
         }
-        Some(ExtensionKind::AbsoluteSendTime) | None => {}
+        Some(ExtensionKind::AbsoluteSendTime | ExtensionKind::DependencyDescriptor) | None => {}
     });
     (hop, end)
 }

@@ -135,6 +135,7 @@ fn opus(ssrc: u32) -> RtpParameters {
         mid: None,
         codecs: vec![CodecParameters {
             codec: Codec::Opus,
+            format: String::new(),
             payload_type: 111,
             rtx_payload_type: None,
             nack: false,

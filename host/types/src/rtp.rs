@@ -30,17 +30,32 @@ impl MediaKind {
 pub enum Codec {
     /// RFC 7587.
     Opus,
+    /// Redundant audio around Opus (RFC 2198).
+    Red,
     /// RFC 7741.
     Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// RFC 6184.
+    H264,
+    /// The Alliance for Open Media's RTP payload format for AV1.
+    Av1,
 }
 
 impl Codec {
+    /// Every codec.
+    pub const ALL: [Self; 6] = [Self::Opus, Self::Red, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+
     /// The name in SDP's `rtpmap`.
     #[must_use]
     pub const fn sdp_name(self) -> &'static str {
         match self {
             Self::Opus => "opus",
+            Self::Red => "red",
             Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+            Self::Av1 => "AV1",
         }
     }
 
@@ -48,8 +63,8 @@ impl Codec {
     #[must_use]
     pub const fn clock_hz(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
-            Self::Vp8 => 90_000,
+            Self::Opus | Self::Red => 48_000,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
         }
     }
 
@@ -57,8 +72,8 @@ impl Codec {
     #[must_use]
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Opus => MediaKind::Audio,
-            Self::Vp8 => MediaKind::Video,
+            Self::Opus | Self::Red => MediaKind::Audio,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
         }
     }
 }
@@ -68,6 +83,10 @@ impl Codec {
 pub struct CodecParameters {
     /// Which.
     pub codec: Codec,
+    /// What of `fmtp` two sides have to agree on, canonical, so that equal formats are equal strings: H.264's
+    /// `packetization-mode` and `profile-level-id`, VP9's `profile-id`, AV1's `profile`. Empty where there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub format: String,
     /// Payload type of the media.
     pub payload_type: u8,
     /// Payload type of its retransmissions (RFC 4588), where agreed.
@@ -102,11 +121,13 @@ pub enum ExtensionKind {
     AbsoluteCapture,
     /// Playout delay (end to end).
     PlayoutDelay,
+    /// Layers and dependencies of each frame, beside the payload (end to end).
+    DependencyDescriptor,
 }
 
 impl ExtensionKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Mid,
         Self::StreamId,
         Self::RepairedStreamId,
@@ -116,6 +137,7 @@ impl ExtensionKind {
         Self::Orientation,
         Self::AbsoluteCapture,
         Self::PlayoutDelay,
+        Self::DependencyDescriptor,
     ];
 
     /// The URI in SDP's `extmap`.
@@ -133,6 +155,9 @@ impl ExtensionKind {
             Self::Orientation => "urn:3gpp:video-orientation",
             Self::AbsoluteCapture => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
             Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+            Self::DependencyDescriptor => {
+                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+            }
         }
     }
 }
@@ -140,7 +165,7 @@ impl ExtensionKind {
 /// One agreed header extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtensionParameters {
-    /// Its id on the wire, 1 to 14 (one-byte form, RFC 8285).
+    /// Its id on the wire (RFC 8285): 1 to 14, or to 255 where the two-byte form is agreed.
     pub id: u8,
     /// What it means.
     pub kind: ExtensionKind,

@@ -205,7 +205,7 @@ fn write_codec(text: &mut String, codec: &CodecParameters, receive: bool) {
     match codec.codec {
         Codec::Opus => line!(text, "a=fmtp:{number} minptime=10;useinbandfec=1"),
         Codec::Vp8 if receive => line!(text, "a=fmtp:{number} x-google-start-bitrate={START_KBPS}"),
-        Codec::Vp8 => {}
+        Codec::Red | Codec::Vp8 | Codec::Vp9 | Codec::H264 | Codec::Av1 => {}
     }
     if let Some(repair) = codec.rtx_payload_type {
         line!(text, "a=rtpmap:{repair} rtx/{}", codec.codec.clock_hz());

@@ -128,6 +128,7 @@ fn read_codecs(kind: MediaKind, lines: &Lines<'_>) -> Vec<CodecParameters> {
         }
         codecs.push(CodecParameters {
             codec,
+            format: String::new(),
             payload_type,
             rtx_payload_type: find_rtx(payload_type, codec, lines),
             nack: has_feedback(payload_type, "nack", lines),

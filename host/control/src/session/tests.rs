@@ -165,6 +165,7 @@ fn track(producer: u64, kind: MediaKind) -> TrackView {
     let codec = if kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
     let codec = CodecParameters {
         codec,
+        format: String::new(),
         payload_type: 100,
         rtx_payload_type: None,
         nack: true,

@@ -49,6 +49,7 @@ fn parameters(kind: MediaKind, mid: &str, encodings: Vec<EncodingParameters>) ->
         mid: Some(mid.to_owned()),
         codecs: vec![CodecParameters {
             codec: if video { Codec::Vp8 } else { Codec::Opus },
+            format: String::new(),
             payload_type: if video { 96 } else { 111 },
             rtx_payload_type: video.then_some(97),
             nack: video,

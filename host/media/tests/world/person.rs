@@ -100,6 +100,7 @@ fn codec(kind: MediaKind) -> CodecParameters {
     let video = kind == MediaKind::Video;
     CodecParameters {
         codec: if video { Codec::Vp8 } else { Codec::Opus },
+        format: String::new(),
         payload_type: if video { 96 } else { 111 },
         rtx_payload_type: video.then_some(97),
         nack: video,
