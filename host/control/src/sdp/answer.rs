@@ -1,9 +1,10 @@
 //! Writes the answer to an offer. Knows nothing of how it was decided what to send and receive.
 
+use super::format;
 use super::media::MediaSection;
 use super::offer::{Offer, Section};
 use std::fmt::Write as _;
-use tidegate_types::rtp::{Codec, CodecParameters, RtpParameters};
+use tidegate_types::rtp::{CodecParameters, RtpParameters};
 use tidegate_types::transport::{DtlsRole, Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{MediaKind, Secret};
 
@@ -73,8 +74,8 @@ impl Verdict {
             next += 1;
             next
         };
-        let send = media.receives.then(|| media.codecs[0].codec).and_then(|codec| {
-            let rtp = super::send_parameters(&section.mid, media, codec, "host", ssrc)?;
+        let send = media.receives.then_some(&media.codecs).and_then(|codecs| {
+            let rtp = super::send_parameters(&section.mid, media, codecs, "host", ssrc)?;
             Some(Sending { stream: "stream".into(), track: "track".into(), rtp })
         });
         Self::Accept { receive: media.sends, send }
@@ -168,6 +169,9 @@ fn write_section(text: &mut String, section: &Section, accepted: &Accepted<'_>) 
     if media.reduced_size {
         line!(text, "a=rtcp-rsize");
     }
+    if media.mixed_extensions {
+        line!(text, "a=extmap-allow-mixed");
+    }
     for extension in &media.extensions {
         line!(text, "a=extmap:{} {}", extension.id, extension.kind.uri());
     }
@@ -193,7 +197,7 @@ fn direction(accepted: &Accepted<'_>) -> &'static str {
 
 fn write_codec(text: &mut String, codec: &CodecParameters, receive: bool) {
     let number = codec.payload_type;
-    let channels = if codec.codec == Codec::Opus { "/2" } else { "" };
+    let channels = if codec.codec.kind() == MediaKind::Audio { "/2" } else { "" };
     line!(text, "a=rtpmap:{number} {}/{}{channels}", codec.codec.sdp_name(), codec.codec.clock_hz());
     for (agreed, feedback) in
         [(codec.nack, "nack"), (codec.pli, "nack pli"), (codec.transport_cc, "transport-cc")]
@@ -202,10 +206,12 @@ fn write_codec(text: &mut String, codec: &CodecParameters, receive: bool) {
             line!(text, "a=rtcp-fb:{number} {feedback}");
         }
     }
-    match codec.codec {
-        Codec::Opus => line!(text, "a=fmtp:{number} minptime=10;useinbandfec=1"),
-        Codec::Vp8 if receive => line!(text, "a=fmtp:{number} x-google-start-bitrate={START_KBPS}"),
-        Codec::Red | Codec::Vp8 | Codec::Vp9 | Codec::H264 | Codec::Av1 => {}
+    let start = (receive && codec.codec.kind() == MediaKind::Video)
+        .then(|| format!("x-google-start-bitrate={START_KBPS}"));
+    let parameters: Vec<_> =
+        [Some(format::answered(codec)), start].into_iter().flatten().filter(|one| !one.is_empty()).collect();
+    if !parameters.is_empty() {
+        line!(text, "a=fmtp:{number} {}", parameters.join(";"));
     }
     if let Some(repair) = codec.rtx_payload_type {
         line!(text, "a=rtpmap:{repair} rtx/{}", codec.codec.clock_hz());

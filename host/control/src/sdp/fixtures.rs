@@ -42,6 +42,30 @@ pub(crate) fn stopped(offer: &str, mid: &str) -> String {
     format!("{}{}{section}", &before[..line], before[line..].replacen(" 9 ", " 0 ", 1))
 }
 
+/// The offer with other codecs in one section: payload type, `rtpmap`, `fmtp` (empty for none).
+pub(crate) fn with_codecs(offer: &str, mid: &str, codecs: &[(u8, &str, &str)]) -> String {
+    let (before, _) = split_at_mid(offer, mid);
+    let start = before.rfind("m=").expect("an m-line");
+    let end = offer[start..].find("\r\nm=").map_or(offer.len(), |at| start + at + 2);
+    let mut lines = offer[start..end].split_terminator("\r\n");
+    let head: Vec<_> = lines.next().expect("an m-line").split(' ').take(3).collect();
+    let formats: Vec<_> = codecs.iter().map(|(number, _, _)| number.to_string()).collect();
+    let mut section = format!("{} {}\r\n", head.join(" "), formats.join(" "));
+    let of_a_codec =
+        |line: &&str| ["a=rtpmap", "a=fmtp", "a=rtcp-fb"].iter().any(|name| line.starts_with(name));
+    for line in lines.filter(|line| !of_a_codec(line)) {
+        section.push_str(line);
+        section.push_str("\r\n");
+    }
+    for (number, map, form) in codecs {
+        section.push_str(&format!("a=rtpmap:{number} {map}\r\n"));
+        if !form.is_empty() {
+            section.push_str(&format!("a=fmtp:{number} {form}\r\n"));
+        }
+    }
+    format!("{}{section}{}", &offer[..start], &offer[end..])
+}
+
 fn split_at_mid<'a>(offer: &'a str, mid: &str) -> (&'a str, &'a str) {
     let line = format!("a=mid:{mid}\r\n");
     offer.split_at(offer.find(&line).expect("the mid"))

@@ -1,5 +1,6 @@
 //! What one audio or video section offers, cut down to what this host forwards. Knows nothing of transports.
 
+use super::format;
 use super::offer::{Lines, OfferError, is_name};
 use tidegate_types::MediaKind;
 use tidegate_types::rtp::{
@@ -8,6 +9,13 @@ use tidegate_types::rtp::{
 
 /// The most simulcast streams of one section; what is offered beyond is left out of the answer.
 const ENCODINGS: usize = 4;
+
+/// The names of what this host forwards of a kind, for people to read.
+pub(crate) fn forwarded(kind: MediaKind) -> String {
+    let names: Vec<_> =
+        Codec::ALL.into_iter().filter(|codec| codec.kind() == kind).map(Codec::sdp_name).collect();
+    names.join(", ")
+}
 
 /// One section that can be negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub(crate) struct MediaSection {
     pub(crate) cname: Option<String>,
     /// Reduced-size RTCP offered.
     pub(crate) reduced_size: bool,
+    /// One-byte and two-byte header extensions may be mixed (RFC 8285, section 6).
+    pub(crate) mixed_extensions: bool,
 }
 
 impl MediaSection {
@@ -36,9 +46,17 @@ impl MediaSection {
         self.encodings.iter().any(|encoding| encoding.rid.is_some())
     }
 
-    /// The offer's parameters of a codec.
-    pub(crate) fn codec(&self, codec: Codec) -> Option<&CodecParameters> {
-        self.codecs.iter().find(|offered| offered.codec == codec)
+    /// What the peer would decode a track as, whose publisher agreed to `track`: the offered form nearest to the
+    /// one that it sends, which is its first. Redundant audio (RFC 2198) is taken apart for whom it doesn't suit.
+    pub(crate) fn fitting(&self, track: &[CodecParameters]) -> Option<&CodecParameters> {
+        let sent = track.first()?;
+        let plain = track.iter().find(|codec| sent.codec == Codec::Red && codec.codec == Codec::Opus);
+        self.nearest(sent).or_else(|| self.nearest(plain?))
+    }
+
+    fn nearest(&self, sent: &CodecParameters) -> Option<&CodecParameters> {
+        let fits = |offered| Some((format::distance(sent, offered)?, offered));
+        self.codecs.iter().filter_map(fits).min_by_key(|(distance, _)| *distance).map(|(_, offered)| offered)
     }
 }
 
@@ -54,22 +72,22 @@ pub(crate) fn receive_parameters(mid: &str, section: &MediaSection, fallback_cna
     }
 }
 
-/// What a consumer in this section would be, of a track in `codec`: `None` where the peer lacks that codec.
-/// `ssrc` is called once for the media and once for its retransmissions.
+/// What a consumer in this section would be, of a track whose publisher agreed to the codecs `track`: `None` where
+/// the peer lacks the one that is sent. `ssrc` is called once for the media and once for its retransmissions.
 pub(crate) fn send_parameters(
     mid: &str,
     section: &MediaSection,
-    codec: Codec,
+    track: &[CodecParameters],
     cname: &str,
     mut ssrc: impl FnMut() -> u32,
 ) -> Option<RtpParameters> {
-    let chosen = section.codec(codec)?.clone();
+    let chosen = section.fitting(track)?.clone();
     let rtx_ssrc = chosen.rtx_payload_type.map(|_| ssrc());
-    let others = section.codecs.iter().filter(|other| other.codec != codec).cloned();
+    let others = section.codecs.iter().filter(|other| other.payload_type != chosen.payload_type).cloned();
     Some(RtpParameters {
         mid: Some(mid.to_owned()),
         encodings: vec![EncodingParameters { ssrc: Some(ssrc()), rtx_ssrc, rid: None }],
-        codecs: std::iter::once(chosen).chain(others).collect(),
+        codecs: std::iter::once(chosen.clone()).chain(others).collect(),
         extensions: section
             .extensions
             .iter()
@@ -89,7 +107,8 @@ fn names_stream(kind: ExtensionKind) -> bool {
 pub(super) fn read_media(mid: &str, kind: MediaKind, lines: &Lines<'_>) -> Result<MediaSection, OfferError> {
     let (sends, receives) = read_direction(lines);
     let rids = if sends && kind == MediaKind::Video { read_rids(mid, lines)? } else { Vec::new() };
-    let mut extensions = read_extensions(lines);
+    let mixed_extensions = lines.value("extmap-allow-mixed").is_some();
+    let mut extensions = read_extensions(mixed_extensions, lines);
     if rids.is_empty() {
         extensions.retain(|extension| !names_stream(extension.kind));
     }
@@ -98,9 +117,19 @@ pub(super) fn read_media(mid: &str, kind: MediaKind, lines: &Lines<'_>) -> Resul
         (true, false) => (rids, read_cname(lines, None)),
         (true, true) => read_ssrcs(mid, lines)?,
     };
-    let codecs = read_codecs(kind, lines);
+    let codecs = read_codecs(mid, kind, lines)?;
     let reduced_size = lines.has("rtcp-rsize");
-    Ok(MediaSection { kind, sends, receives, codecs, extensions, encodings, cname, reduced_size })
+    Ok(MediaSection {
+        kind,
+        sends,
+        receives,
+        codecs,
+        extensions,
+        encodings,
+        cname,
+        reduced_size,
+        mixed_extensions,
+    })
 }
 
 fn read_direction(lines: &Lines<'_>) -> (bool, bool) {
@@ -117,18 +146,20 @@ fn read_direction(lines: &Lines<'_>) -> (bool, bool) {
     (true, true)
 }
 
-fn read_codecs(kind: MediaKind, lines: &Lines<'_>) -> Vec<CodecParameters> {
+/// The first payload type of each form of a codec.
+fn read_codecs(mid: &str, kind: MediaKind, lines: &Lines<'_>) -> Result<Vec<CodecParameters>, OfferError> {
     let mut codecs: Vec<CodecParameters> = Vec::new();
     for payload_type in lines.formats().iter().filter_map(|format| read_payload_type(format)) {
         let Some(codec) = read_codec(payload_type, lines).filter(|codec| codec.kind() == kind) else {
             continue;
         };
-        if codecs.iter().any(|known| known.codec == codec) {
+        let Some(format) = read_format(mid, payload_type, codec, lines)? else { continue };
+        if codecs.iter().any(|known| known.codec == codec && known.format == format) {
             continue;
         }
         codecs.push(CodecParameters {
             codec,
-            format: String::new(),
+            format,
             payload_type,
             rtx_payload_type: find_rtx(payload_type, codec, lines),
             nack: has_feedback(payload_type, "nack", lines),
@@ -136,7 +167,42 @@ fn read_codecs(kind: MediaKind, lines: &Lines<'_>) -> Vec<CodecParameters> {
             transport_cc: has_feedback(payload_type, "transport-cc", lines),
         });
     }
-    codecs
+    drop_foreign_redundancy(&mut codecs);
+    put_full_baseline_last(&mut codecs);
+    Ok(codecs)
+}
+
+fn read_format(
+    mid: &str,
+    payload_type: u8,
+    codec: Codec,
+    lines: &Lines<'_>,
+) -> Result<Option<String>, OfferError> {
+    let fmtp = of_payload_type(payload_type, "fmtp", lines).next().unwrap_or("");
+    format::canonical(codec, fmtp)
+        .map_err(|expected| OfferError::unfit(mid, format_args!("a=fmtp:{payload_type} {fmtp}"), expected))
+}
+
+/// Redundancy of other codecs than Opus is not taken apart here.
+fn drop_foreign_redundancy(codecs: &mut Vec<CodecParameters>) {
+    let opus: Vec<_> =
+        codecs.iter().filter(|codec| codec.codec == Codec::Opus).map(|codec| codec.payload_type).collect();
+    let carries_opus = |format: &str| {
+        format.split('/').all(|inner| inner.parse().is_ok_and(|inner: u8| opus.contains(&inner)))
+    };
+    codecs.retain(|codec| codec.codec != Codec::Red || carries_opus(&codec.format));
+}
+
+/// A publisher sends the first form that the answer names. Browsers encode the constrained baseline under the full
+/// one's name, too, but not all of them decode what is called so: among the places that H.264 has in the offer, the
+/// full baseline gets the last ones.
+fn put_full_baseline_last(codecs: &mut [CodecParameters]) {
+    let places: Vec<_> = (0..codecs.len()).filter(|at| codecs[*at].codec == Codec::H264).collect();
+    let mut forms: Vec<_> = places.iter().map(|at| codecs[*at].clone()).collect();
+    forms.sort_by_key(format::is_full_baseline);
+    for (at, form) in places.into_iter().zip(forms) {
+        codecs[at] = form;
+    }
 }
 
 /// 64 to 95 would be taken for RTCP on a multiplexed port (RFC 5761, section 4).
@@ -156,7 +222,7 @@ fn read_codec(payload_type: u8, lines: &Lines<'_>) -> Option<Codec> {
     let map = of_payload_type(payload_type, "rtpmap", lines).next()?;
     let mut parts = map.split('/');
     let (name, clock): (_, u32) = (parts.next()?, parts.next()?.parse().ok()?);
-    [Codec::Opus, Codec::Vp8]
+    Codec::ALL
         .into_iter()
         .find(|codec| codec.sdp_name().eq_ignore_ascii_case(name) && codec.clock_hz() == clock)
 }
@@ -179,15 +245,19 @@ fn has_feedback(payload_type: u8, feedback: &str, lines: &Lines<'_>) -> bool {
     })
 }
 
-/// Ids of the one-byte form only; the first of an id or meaning counts.
-fn read_extensions(lines: &Lines<'_>) -> Vec<ExtensionParameters> {
+/// The first of an id or meaning counts. Ids above 14 need the two-byte form, and so does the dependency descriptor,
+/// whose structures are longer than the 16 bytes of the other: both only where the forms may be mixed.
+fn read_extensions(mixed: bool, lines: &Lines<'_>) -> Vec<ExtensionParameters> {
     let mut extensions: Vec<ExtensionParameters> = Vec::new();
     for line in lines.all("extmap") {
         let mut words = line.split_whitespace();
         let id = words.next().and_then(|id| id.split('/').next()).and_then(|id| id.parse().ok());
         let uri = words.next().unwrap_or("");
         let kind = ExtensionKind::ALL.into_iter().find(|kind| kind.uri() == uri);
-        let (Some(id @ 1..=14), Some(kind)) = (id, kind) else { continue };
+        let (Some(id @ (1..=14 | 16..=255)), Some(kind)) = (id, kind) else { continue };
+        if !mixed && (id > 14 || kind == ExtensionKind::DependencyDescriptor) {
+            continue;
+        }
         if extensions.iter().all(|known| known.id != id && known.kind != kind) {
             extensions.push(ExtensionParameters { id, kind });
         }

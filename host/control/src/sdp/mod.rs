@@ -5,14 +5,17 @@
 
 mod answer;
 #[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
 pub(crate) mod fixtures;
+mod format;
 mod media;
 mod offer;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use answer::{AnswerHead, Sending, Verdict, write_answer};
-pub(crate) use media::{MediaSection, receive_parameters, send_parameters};
+pub(crate) use media::{MediaSection, forwarded, receive_parameters, send_parameters};
 pub(crate) use offer::{Offer, Section, parse_offer};
 
 /// What a fuzzer calls: reads arbitrary bytes as an offer and, where it is one, answers it. Must not panic; an

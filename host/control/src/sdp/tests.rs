@@ -43,7 +43,12 @@ fn a_simulcast_camera_is_read_in_the_offers_order() {
     let rids: Vec<_> = media.encodings.iter().filter_map(|encoding| encoding.rid.as_deref()).collect();
     assert_eq!(rids, ["q", "h", "f"]);
     assert!(media.encodings.iter().all(|encoding| encoding.ssrc.is_none()));
-    assert_eq!(media.codecs.len(), 1, "only VP8 is forwarded");
+    let codecs: Vec<_> = media.codecs.iter().map(|codec| (codec.payload_type, codec.codec)).collect();
+    let h264 = [(103, Codec::H264), (107, Codec::H264)];
+    assert_eq!(
+        codecs,
+        [[(96, Codec::Vp8)].as_slice(), &h264, &[(39, Codec::Av1), (98, Codec::Vp9)]].concat()
+    );
     let vp8 = &media.codecs[0];
     assert_eq!((vp8.payload_type, vp8.rtx_payload_type), (96, Some(97)));
     assert!(vp8.nack && vp8.pli && vp8.transport_cc);
@@ -78,16 +83,16 @@ fn a_flat_video_is_read_with_its_repair_stream_whichever_line_comes_first() {
 }
 
 #[test]
-fn the_answer_takes_simulcast_and_leaves_other_codecs_out() {
+fn the_answer_takes_simulcast_and_leaves_out_what_is_not_forwarded() {
     let offer = parse(PUBLISH);
     let text = widest(&offer);
     let sections = sections(&text);
     assert!(text.contains("a=ice-lite\r\n") && text.contains("a=group:BUNDLE 0 1 2 3 4\r\n"));
-    assert_eq!(sections[1][0], "m=video 9 UDP/TLS/RTP/SAVPF 96 97");
+    assert_eq!(sections[1][0], "m=video 9 UDP/TLS/RTP/SAVPF 96 97 103 104 107 108 39 40 98 99");
     for line in ["a=recvonly", "a=rid:q recv", "a=rid:f recv", "a=simulcast:recv q;h;f", "a=setup:passive"] {
         assert!(sections[1].contains(&line), "{line} in {:#?}", sections[1]);
     }
-    assert!(!text.contains("H264") && !text.contains("goog-remb") && !text.contains("toffset"));
+    assert!(!text.contains("ulpfec") && !text.contains("goog-remb") && !text.contains("toffset"));
     let candidates = text.matches("a=candidate:").count();
     assert_eq!(
         (candidates, text.matches("a=end-of-candidates").count()),
@@ -153,7 +158,7 @@ fn firefox_is_understood_with_what_it_says_once_for_all() {
     assert_eq!(video.encodings[0].rtx_ssrc, Some(3_111_290_731));
     let text = widest(&offer);
     assert!(sections(&text)[1].contains(&"a=sendrecv"));
-    assert!(sections(&text)[1].contains(&"m=video 9 UDP/TLS/RTP/SAVPF 120 124"));
+    assert!(sections(&text)[1].contains(&"m=video 9 UDP/TLS/RTP/SAVPF 120 124 121 125"));
 }
 
 #[test]
@@ -172,11 +177,13 @@ fn the_host_takes_the_other_part_of_dtls() {
 
 #[test]
 fn a_consumer_is_sent_the_tracks_codec_or_nothing() {
+    let published = parse(PUBLISH);
+    let codecs = |section: usize| published.sections[section].media.clone().expect("a track").codecs;
     let offer = parse(NO_VP8);
     let video = offer.sections[1].media.as_ref().expect("a video");
-    assert!(send_parameters("1", video, Codec::Vp8, "name", || 1).is_none());
+    assert!(send_parameters("1", video, &codecs(1), "name", || 1).is_none());
     let audio = offer.sections[0].media.as_ref().expect("an audio");
-    let rtp = send_parameters("0", audio, Codec::Opus, "name", || 7).expect("Opus");
+    let rtp = send_parameters("0", audio, &codecs(0), "name", || 7).expect("Opus");
     assert_eq!((rtp.codecs[0].codec, rtp.encodings.len(), rtp.encodings[0].ssrc), (Codec::Opus, 1, Some(7)));
     assert_eq!(rtp.encodings[0].rtx_ssrc, None);
 }
@@ -194,6 +201,8 @@ fn an_error_names_the_section_and_the_line() {
         (RECEIVE.replace("a=mid:1", "a=mid:a b"), "a=mid:a b"),
         (PUBLISH.replace("simulcast:send q;h;f", "simulcast:send q;h;x"), "a=simulcast"),
         (PUBLISH.replace("simulcast:send q;h;f", "simulcast:send q;q"), "a=simulcast"),
+        (PUBLISH.replace("=42001f", "=42001"), "a=fmtp:103 level-asymmetry-allowed=1"),
+        (PUBLISH.replace("profile-id=0", "profile-id=x"), "a=fmtp:98 profile-id=x"),
         (PUBLISH.replace("a=ssrc:3735928559", "a=ssrc:99999999999"), "a=ssrc"),
         (RECEIVE.replace("v=0", "v=one"), "not SDP"),
     ];

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tidegate_types::command::TransportDump;
 use tidegate_types::decision::{Attr, Grant};
 use tidegate_types::request::{PersonView, Speaker, TrackView};
+use tidegate_types::rtp::Codec;
 use tidegate_types::transport::TransportState;
 use tidegate_types::{ConsumerId, MediaKind, PersonId, Place, ProducerId, Secret};
 
@@ -359,6 +360,8 @@ pub(crate) struct TrackMessage {
     pub(crate) kind: MediaKind,
     pub(crate) paused: bool,
     pub(crate) encodings: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) codec: Option<Codec>,
 }
 
 impl From<&TrackView> for TrackMessage {
@@ -370,6 +373,7 @@ impl From<&TrackView> for TrackMessage {
             kind: view.parameters.kind,
             paused: view.paused,
             encodings: view.parameters.rtp.encodings.len(),
+            codec: view.parameters.rtp.codecs.first().map(|codec| codec.codec),
         }
     }
 }

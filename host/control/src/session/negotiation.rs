@@ -6,7 +6,7 @@ use super::room::{Room, Track};
 use crate::chance;
 use crate::problem::Problem;
 use crate::sdp::{
-    AnswerHead, MediaSection, Offer, Section, Sending, Verdict, parse_offer, receive_parameters,
+    AnswerHead, MediaSection, Offer, Section, Sending, Verdict, forwarded, parse_offer, receive_parameters,
     send_parameters, write_answer,
 };
 use axum::http::StatusCode;
@@ -214,7 +214,7 @@ impl Peer {
     fn consume(&mut self, flight: &mut Flight, room: &mut Room, ask: Ask<'_>) {
         for kind in [MediaKind::Audio, MediaKind::Video] {
             flight.unplayable.extend(mark_unplayable(&flight.offer, kind, room));
-            let free: Vec<_> = flight
+            let mut free: Vec<_> = flight
                 .offer
                 .sections
                 .iter()
@@ -222,8 +222,11 @@ impl Peer {
                 .filter_map(|section| Some((section.mid.clone(), section.media.clone()?)))
                 .filter(|(_, media)| media.receives && media.kind == kind && !media.codecs.is_empty())
                 .collect();
-            for ((mid, media), producer) in free.into_iter().zip(room.waiting(kind)) {
+            for producer in room.waiting(kind) {
                 let Some(track) = room.track(producer) else { continue };
+                let fits = |(_, media): &(String, MediaSection)| media.fitting(track.codecs()).is_some();
+                let Some(at) = free.iter().position(fits) else { continue };
+                let (mid, media) = free.remove(at);
                 let Some((number, step)) = self.consume_one(&mid, &media, track, ask) else { continue };
                 flight.waiting.insert(number, step);
             }
@@ -238,7 +241,7 @@ impl Peer {
         ask: Ask<'_>,
     ) -> Option<(RequestNumber, Step)> {
         let stream = track.stream();
-        let rtp = send_parameters(mid, media, track.codec()?, &stream, || self.fresh_ssrc())?;
+        let rtp = send_parameters(mid, media, track.codecs(), &stream, || self.fresh_ssrc())?;
         let parameters = ConsumerParameters {
             kind: media.kind,
             rtp: rtp.clone(),
@@ -375,15 +378,18 @@ fn mark_unplayable(offer: &Offer, kind: MediaKind, room: &mut Room) -> Vec<Produ
     let mut waiting = room.waiting(kind);
     waiting.retain(|producer| {
         let Some(track) = room.track_mut(*producer) else { return false };
-        let has = |codec| offered.iter().any(|media| media.codec(codec).is_some());
-        track.playable = track.codec().is_some_and(has);
+        track.playable = offered.iter().any(|media| media.fitting(track.codecs()).is_some());
         !track.playable
     });
     waiting
 }
 
 fn codec_missing(section: &Section, media: &MediaSection) -> RefusedMessage {
-    let wanted = if media.kind == MediaKind::Audio { "Opus" } else { "VP8" };
-    let message = format!("this host takes {wanted} only, which the offer lacks");
+    let message = format!(
+        "the m={} line of section {} names none of {}",
+        section.name,
+        section.mid,
+        forwarded(media.kind)
+    );
     RefusedMessage { mid: section.mid.clone(), code: "codec-missing".into(), message }
 }

@@ -4,7 +4,7 @@ use super::message::{PersonMessage, TrackMessage};
 use std::collections::BTreeMap;
 use tidegate_types::consumer::LayerPreference;
 use tidegate_types::request::{Joined, PersonView, TrackView};
-use tidegate_types::rtp::Codec;
+use tidegate_types::rtp::CodecParameters;
 use tidegate_types::{ConsumerId, MediaKind, PersonId, ProducerId};
 
 /// How often a track is tried again that could not be consumed: once a negotiation, so a passing failure mends
@@ -40,9 +40,9 @@ impl Track {
         self.wanted && self.playable && self.consumer.is_none() && self.failures < ATTEMPTS
     }
 
-    /// The codec it is sent in.
-    pub(super) fn codec(&self) -> Option<Codec> {
-        self.view.parameters.rtp.codecs.first().map(|codec| codec.codec)
+    /// What its publisher agreed to; it is sent in the first.
+    pub(super) fn codecs(&self) -> &[CodecParameters] {
+        &self.view.parameters.rtp.codecs
     }
 
     /// The stream that a player keeps in sync: one for each person's camera and microphone, another for the
