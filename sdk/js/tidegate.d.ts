@@ -10,6 +10,12 @@ export interface JoinOptions {
   /** The application's own words; policies see them. */
   attrs?: Record<string, string>;
   rtcConfiguration?: RTCConfiguration;
+  /**
+   * Called for each sender and receiver before its section is first offered: the place to set
+   * `end.transform = new RTCRtpScriptTransform(worker, …)` and so to encrypt media end to end. A section is used
+   * again for later tracks, and so is its transform.
+   */
+  encodedTransform?: (end: RTCRtpSender | RTCRtpReceiver, kind: 'audio' | 'video') => void;
 }
 
 export type Id = number | string;
@@ -32,6 +38,10 @@ export interface RemoteTrack {
   readonly paused: boolean;
   /** How many encodings (simulcast layers) its publisher sends. */
   readonly encodings: number;
+  /** `vp8`, `vp9`, `h264`, `av1`, `opus` or `red`. */
+  readonly codec: string | null;
+  /** How many sizes of it can be asked for with `setLayers()`. */
+  readonly layers: number;
   /** The encoding that the host sends now; null while nothing fits. */
   readonly encoding: number | null;
   /** The section of the peer connection that carries it; null until negotiated. */
@@ -44,6 +54,18 @@ export interface PublishOptions {
   source?: Source;
   /** Several encodings, so that everyone gets a fitting one. On for video at least 640 wide, off for screens. */
   simulcast?: boolean;
+  /**
+   * What to send it in, the most wanted first: `VP8`, `VP9`, `H264`, `AV1`; `red` (Opus with redundancy), `opus`.
+   * Others follow where the host lacks these; `publish()` throws `codec-missing` where the browser does.
+   */
+  codec?: string | string[];
+  /**
+   * As in WebRTC-SVC, `L3T3_KEY`. With spatial layers (needs VP9 or AV1) it takes the place of simulcast; with temporal
+   * ones alone (`L1T3`) each encoding gets them.
+   */
+  scalabilityMode?: string;
+  /** URIs of header extensions to offer besides the browser's own; the dependency descriptor always is. */
+  extensions?: string[];
 }
 
 /** A track that this person sends. It outlives reconnections. */
@@ -150,7 +172,13 @@ export declare function retryDelay(attempt: number): number;
 /** The layer that fills an element of this width in device pixels. */
 export declare function layerFor(width: number, encodings?: number): number;
 /** What to send of a video of this width, lowest first. */
-export declare function encodingsFor(width: number, simulcast?: boolean): RTCRtpEncodingParameters[];
+export declare function encodingsFor(
+  width: number,
+  simulcast?: boolean,
+  scalabilityMode?: string,
+): RTCRtpEncodingParameters[];
+/** A browser's codecs with the wanted ones first; null where it has none of them. */
+export declare function codecOrder<C extends { mimeType: string }>(codecs: C[], wanted: string | string[]): C[] | null;
 /** The WebSocket address of a host. */
 export declare function sessionAddress(url: string | undefined, base?: string): string;
 /** The keys that only one of two maps holds. */

@@ -29,6 +29,12 @@ const ICE_RESTART_EVERY_MS = 4_000;
 const GROW_AFTER_MS = 50;
 const SHRINK_AFTER_MS = 500;
 
+/** With it the host tells layers and keyframes apart without looking at the payload. Browsers leave it out by default. */
+const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+/** One stream of these may hold spatial layers (SVC); how many is told nowhere, so as many as anybody sends. */
+const LAYERED_CODECS = ['vp9', 'av1'];
+const SVC_LAYERS = 3;
+
 /** Why something was not done: the host's problem document, or what went wrong on the way to it. */
 export class SessionError extends Error {
   constructor({ status = 0, code = 'failed', title = '', detail = '', field = undefined }) {
@@ -64,14 +70,33 @@ export function layerFor(width, encodings = 3) {
 
 /**
  * What to send of a video of this width: lowest first. Below 960 wide Chromium sends two layers at most and
- * silently leaves the top one out, so two are all that is offered there.
+ * silently leaves the top one out, so two are all that is offered there. A scalability mode with spatial layers is one
+ * stream; one with temporal layers alone is that of each stream.
  */
-export function encodingsFor(width, simulcast = true) {
+export function encodingsFor(width, simulcast = true, scalabilityMode = undefined) {
+  const spatial = scalabilityMode && !scalabilityMode.startsWith('L1');
+  if (spatial) return [{ scalabilityMode, maxBitrate: width >= 960 ? 2_500_000 : 800_000 }];
+  const mode = scalabilityMode ? { scalabilityMode } : {};
+  return simulcastFor(width, simulcast).map((encoding) => ({ ...encoding, ...mode }));
+}
+
+function simulcastFor(width, simulcast) {
   if (!simulcast || width < 640) return [{}];
   const full = { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: width >= 960 ? 1_700_000 : 600_000 };
   const half = { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: width >= 960 ? 500_000 : 150_000 };
   const quarter = { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 };
   return width >= 960 ? [quarter, half, full] : [half, full];
+}
+
+/** A browser's codecs with the wanted ones (`VP9`, `H264`, …) first, in the order wanted; null where it has none. */
+export function codecOrder(codecs, wanted) {
+  const names = [wanted].flat().map((name) => name.toLowerCase());
+  const rank = ({ mimeType }) => {
+    const at = names.indexOf(mimeType.split('/')[1].toLowerCase());
+    return at < 0 ? names.length : at;
+  };
+  if (!codecs.some((codec) => rank(codec) < names.length)) return null;
+  return [...codecs].sort((one, other) => rank(one) - rank(other));
 }
 
 /** The WebSocket address of a host, from whatever names it: nothing, a path, an http or ws address. */
@@ -192,13 +217,22 @@ class Publication {
   /** @internal */ settled = deferred();
   #session;
 
-  constructor(session, track, { source, simulcast }) {
+  constructor(session, track, { source, simulcast, codec, scalabilityMode, extensions = [] }) {
     this.#session = session;
     this.track = track;
     this.kind = track.kind;
     this.source = source ?? (track.kind === 'audio' ? 'microphone' : 'camera');
     const width = track.getSettings?.().width ?? 0;
-    this.encodings = track.kind === 'video' ? encodingsFor(width, simulcast ?? this.source !== 'screen') : [{}];
+    const several = simulcast ?? this.source !== 'screen';
+    this.encodings = track.kind === 'video' ? encodingsFor(width, several, scalabilityMode) : [{}];
+    this.codec = codec;
+    this.extensions = extensions;
+  }
+
+  /** @internal What a section must have been made for to carry it. */
+  get shape() {
+    const encodings = this.encodings.map(({ rid, scalabilityMode }) => [rid, scalabilityMode]);
+    return JSON.stringify([this.kind, encodings, this.codec, this.extensions]);
   }
 
   /** Stops it for everyone, at the host; the track falls silent here too. */
@@ -233,6 +267,10 @@ class RemoteTrack {
     this.kind = view.kind;
     this.paused = Boolean(view.paused);
     this.encodings = view.encodings ?? 1;
+    /** What it is sent in: `vp8`, `vp9`, `h264`, `av1`, `opus` or `red`. */
+    this.codec = view.codec ?? null;
+    /** How many sizes of it can be asked for. */
+    this.layers = this.encodings === 1 && LAYERED_CODECS.includes(this.codec) ? SVC_LAYERS : this.encodings;
     /** The encoding that the host sends now; null while nothing fits. */
     this.encoding = null;
     /** The section that carries it; null until negotiated. */
@@ -330,8 +368,8 @@ export class Session extends EventTarget {
   async publish(track, options = {}) {
     this.#refuseEnded();
     const publication = new Publication(this, track, options);
-    this.#publications.add(publication);
     this.#addSender(publication);
+    this.#publications.add(publication);
     this.#negotiate();
     await publication.settled.promise;
     return publication;
@@ -650,24 +688,34 @@ export class Session extends EventTarget {
   // Sending
 
   #addSender(publication) {
-    const { track, kind, encodings } = publication;
-    const idle = this.#idleSenders.findIndex((one) => one.kind === kind && one.encodings === encodings.length);
+    const { track, kind, encodings, shape } = publication;
+    const idle = this.#idleSenders.findIndex((one) => one.shape === shape);
     if (idle >= 0) {
       publication.transceiver = this.#idleSenders.splice(idle, 1)[0].transceiver;
       publication.transceiver.direction = 'sendonly';
       publication.transceiver.sender.replaceTrack(track).catch(() => {});
     } else {
       const init = { direction: 'sendonly', sendEncodings: encodings.map((encoding) => ({ ...encoding })) };
-      publication.transceiver = this.#pc.addTransceiver(track ?? kind, init);
+      const transceiver = this.#pc.addTransceiver(track ?? kind, init);
+      this.#prepare(transceiver, kind, transceiver.sender, publication);
+      publication.transceiver = transceiver;
     }
   }
 
   /** Frees the section for the next track of its shape. */
-  #releaseSender({ transceiver, kind, encodings }) {
+  #releaseSender({ transceiver, shape }) {
     if (!transceiver || !this.#pc) return;
     transceiver.direction = 'inactive';
     transceiver.sender.replaceTrack(null).catch(() => {});
-    this.#idleSenders.push({ kind, encodings: encodings.length, transceiver });
+    this.#idleSenders.push({ shape, transceiver });
+  }
+
+  /** What has to be said of a new section before it is first offered. */
+  #prepare(transceiver, kind, end, { codec, extensions = [] } = {}) {
+    if (codec) preferCodecs(transceiver, kind, codec);
+    if (kind === 'video') offerExtensions(transceiver, [DEPENDENCY_DESCRIPTOR, ...extensions]);
+    else if (extensions.length > 0) offerExtensions(transceiver, extensions);
+    this.#options.encodedTransform?.(end, kind);
   }
 
   #published(publication, producer) {
@@ -725,7 +773,8 @@ export class Session extends EventTarget {
         .getTransceivers()
         .filter((one) => one.direction === 'recvonly' && one.receiver.track.kind === kind).length;
       for (let n = receiving; n < this.#wantedSections[kind]; n++) {
-        pc.addTransceiver(kind, { direction: 'recvonly' });
+        const transceiver = pc.addTransceiver(kind, { direction: 'recvonly' });
+        this.#prepare(transceiver, kind, transceiver.receiver);
       }
     }
   }
@@ -741,7 +790,7 @@ export class Session extends EventTarget {
   }
 
   #askLayer(track, spatial) {
-    if (track.encodings < 2 || !this.#tracks.has(track.producer)) return;
+    if (track.layers < 2 || !this.#tracks.has(track.producer)) return;
     this.#request('layers', { producer: track.producer, spatial }).catch(() => {});
   }
 
@@ -886,6 +935,21 @@ export class Session extends EventTarget {
   }
 }
 
+/** Puts the wanted codecs first in what a section will offer. */
+function preferCodecs(transceiver, kind, wanted) {
+  const codecs = codecOrder(RTCRtpSender.getCapabilities(kind)?.codecs ?? [], wanted);
+  if (codecs) return transceiver.setCodecPreferences(codecs);
+  transceiver.stop();
+  throw new SessionError({ status: 406, code: 'codec-missing', detail: `This browser does not send ${[wanted].flat().join(' or ')}.` });
+}
+
+/** Offers header extensions that the browser knows and would leave out; where it cannot be told to, nothing changes. */
+function offerExtensions(transceiver, uris) {
+  if (!transceiver.setHeaderExtensionsToNegotiate) return;
+  const known = transceiver.getHeaderExtensionsToNegotiate();
+  transceiver.setHeaderExtensionsToNegotiate(known.map((one) => (uris.includes(one.uri) ? { ...one, direction: 'sendrecv' } : one)));
+}
+
 /** Watches how large each attached element is shown, and says which layer that needs. */
 class Tiles {
   #ask;
@@ -953,7 +1017,7 @@ class Tiles {
     if (!tile) return;
     const shown = tile.onScreen && document.visibilityState === 'visible';
     const width = shown ? element.clientWidth * (globalThis.devicePixelRatio || 1) : 0;
-    const spatial = layerFor(width, tile.track.encodings);
+    const spatial = layerFor(width, tile.track.layers);
     clearTimeout(tile.timer);
     if (spatial === tile.asked) return;
     const after = tile.asked === null || spatial > tile.asked ? GROW_AFTER_MS : SHRINK_AFTER_MS;

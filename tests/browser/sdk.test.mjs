@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
-import { difference, encodingsFor, join, layerFor, retryDelay, sessionAddress } from '../../sdk/js/tidegate.js';
+import { codecOrder, difference, encodingsFor, join, layerFor, retryDelay, sessionAddress } from '../../sdk/js/tidegate.js';
 
 describe('pure parts', () => {
   it('retries from 0.25 s to 2 s', () => {
@@ -24,6 +24,21 @@ describe('pure parts', () => {
     assert.deepEqual(rids(640), ['h', 'f']);
     assert.deepEqual(rids(320), [undefined]);
     assert.deepEqual(rids(1280, false), [undefined]);
+  });
+
+  it('sends spatial layers in one stream and temporal ones in each', () => {
+    assert.deepEqual(encodingsFor(1280, true, 'L3T3_KEY').map(({ rid, scalabilityMode }) => [rid, scalabilityMode]), [[undefined, 'L3T3_KEY']]);
+    assert.deepEqual(encodingsFor(640, true, 'L1T3').map(({ rid, scalabilityMode }) => [rid, scalabilityMode]), [['h', 'L1T3'], ['f', 'L1T3']]);
+    assert.deepEqual(encodingsFor(640, false, 'L1T2'), [{ scalabilityMode: 'L1T2' }]);
+  });
+
+  it('puts the wanted codecs first and keeps the others', () => {
+    const codecs = ['VP8', 'rtx', 'VP9', 'H264', 'H264', 'AV1'].map((name, n) => ({ mimeType: `video/${name}`, n }));
+    const order = (wanted) => codecOrder(codecs, wanted)?.map(({ n }) => n);
+    assert.deepEqual(order('h264'), [3, 4, 0, 1, 2, 5]);
+    assert.deepEqual(order(['AV1', 'VP9']), [5, 2, 0, 1, 3, 4]);
+    assert.deepEqual(order(['H265', 'VP9']), [2, 0, 1, 3, 4, 5]);
+    assert.equal(codecOrder(codecs, 'H265'), null);
   });
 
   it('finds the session from whatever names the host', () => {
@@ -144,6 +159,23 @@ class FakePeerConnection {
   }
   close() {
     this.closed = true;
+  }
+}
+
+const DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+
+/** A transceiver that can be told about codecs and header extensions. */
+class Configurable extends FakePeerConnection {
+  addTransceiver(trackOrKind, init) {
+    const transceiver = super.addTransceiver(trackOrKind, init);
+    let extensions = [DESCRIPTOR, 'urn:x'].map((uri) => ({ uri, direction: 'stopped' }));
+    return Object.assign(transceiver, {
+      setCodecPreferences: (codecs) => (transceiver.codecs = codecs.map(({ mimeType }) => mimeType)),
+      getHeaderExtensionsToNegotiate: () => extensions,
+      setHeaderExtensionsToNegotiate: (wanted) => (extensions = wanted),
+      offered: () => extensions.filter(({ direction }) => direction !== 'stopped').map(({ uri }) => uri),
+      stop: () => (transceiver.stopped = true),
+    });
   }
 }
 
@@ -377,6 +409,61 @@ describe('a session', () => {
     await assert.rejects(published, { code: 'not-granted' });
     assert.equal(session.publications.size, 0);
     assert.equal(session.peerConnection.transceivers[0].direction, 'inactive');
+  });
+
+  it('says which codec and extensions it prefers before it offers', async () => {
+    globalThis.RTCPeerConnection = Configurable;
+    globalThis.RTCRtpSender = { getCapabilities: () => ({ codecs: [{ mimeType: 'video/VP8' }, { mimeType: 'video/VP9' }] }) };
+    const session = await joined();
+    session.publish(track('video'), { codec: 'VP9', extensions: ['urn:x'] });
+    session.publish(track('video'));
+    script.say({ type: 'negotiate', audio: 0, video: 1 });
+    await pass(200);
+    const [chosen, plain, receiving] = session.peerConnection.transceivers;
+    assert.deepEqual([chosen.codecs, plain.codecs], [['video/VP9', 'video/VP8'], undefined]);
+    assert.deepEqual(chosen.offered(), [DESCRIPTOR, 'urn:x']);
+    assert.deepEqual([plain, receiving].map((one) => one.offered()), [[DESCRIPTOR], [DESCRIPTOR]]);
+    await assert.rejects(session.publish(track('video'), { codec: 'H265' }), { code: 'codec-missing', status: 406 });
+    assert.equal(session.publications.size, 2);
+    assert.ok(session.peerConnection.transceivers.at(-1).stopped);
+  });
+
+  it('does not reuse a section that was made for another codec', async () => {
+    globalThis.RTCPeerConnection = Configurable;
+    globalThis.RTCRtpSender = { getCapabilities: () => ({ codecs: [{ mimeType: 'video/VP8' }, { mimeType: 'video/VP9' }] }) };
+    const session = await joined();
+    for (const codec of ['VP8', 'VP9', 'VP8']) {
+      const published = session.publish(track('video'), { codec });
+      await pass(100);
+      (await published).close();
+      await pass(100);
+    }
+    assert.equal(session.peerConnection.transceivers.length, 2);
+  });
+
+  it('shows each new sender and receiver to the encoded transform once, and again after a rejoin', async () => {
+    const seen = [];
+    const joining = join({ url: 'ws://host/session', room: 'tea', name: 'Ada', encodedTransform: (end, kind) => seen.push([kind, Boolean(end.replaceTrack)]) });
+    await pass(10);
+    const session = await joining;
+    session.publish(track('audio'));
+    script.say({ type: 'negotiate', audio: 0, video: 1 });
+    await pass(200);
+    const both = [['audio', true], ['video', false]];
+    assert.deepEqual(seen, both);
+    Object.assign(script, { gone: true });
+    script.sockets.at(-1).break();
+    await pass(1_000);
+    script.say({ type: 'negotiate', audio: 0, video: 1 });
+    await pass(200);
+    assert.deepEqual(seen, [...both, ...both]);
+  });
+
+  it('asks for sizes of one stream that may hold layers', async () => {
+    script.people = [{ person: 2, name: 'Grace' }];
+    script.tracks = ['vp9', 'vp8'].map((codec, n) => ({ producer: n, person: 2, kind: 'video', source: 'camera', codec, encodings: 1 }));
+    const session = await joined();
+    assert.deepEqual([...session.tracks.values()].map(({ codec, layers }) => [codec, layers]), [['vp9', 3], ['vp8', 1]]);
   });
 
   it('leaves for good', async () => {
