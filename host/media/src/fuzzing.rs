@@ -5,9 +5,11 @@ use crate::arrivals::Arrivals;
 use crate::association::AssociationConfig;
 use crate::association::fuzzing::{credentials, identity, now};
 use crate::io::Datagrams;
+use crate::layers::{Frames, Selection};
+use crate::payload::{Arrived, StreamReader};
 use crate::producer::{Accepted, Producer};
 use crate::rtcp::{Packet, ReportBlock, Writer, fir_sources, nacked};
-use crate::rtp::{Header, HopValues, Mid, Outgoing, OutgoingExtensions, read_extensions, write_header};
+use crate::rtp::{Header, HopValues, Mid, Outgoing, OutgoingExtensions, read_extensions, write_full_header};
 use crate::transport::Transport;
 use crate::vp8::Shift;
 use crate::{rtcp, rtp, vp8};
@@ -16,14 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_types::command::TransportLimits;
-use tidegate_types::packet::PayloadInfo;
+use tidegate_types::consumer::LayerPreference;
+use tidegate_types::layer::{Dependence, LayerView, SPATIAL_LAYERS, TEMPORAL_LAYERS, Targets};
+use tidegate_types::packet::{Extensions, PayloadInfo};
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
 use tidegate_types::transport::SrtpProfile;
 use tidegate_types::{Buffer, MediaKind, ProducerId, RouterId, RtpParameters, TransportId};
 
 /// Wire ids of the tracks below; an RTP corpus is written with them in mind.
-const EXTENSIONS: [(u8, ExtensionKind); 9] = [
+const EXTENSIONS: [(u8, ExtensionKind); 10] = [
     (1, ExtensionKind::AudioLevel),
     (2, ExtensionKind::AbsoluteSendTime),
     (3, ExtensionKind::TransportSequence),
@@ -31,6 +35,7 @@ const EXTENSIONS: [(u8, ExtensionKind); 9] = [
     (5, ExtensionKind::Orientation),
     (6, ExtensionKind::AbsoluteCapture),
     (7, ExtensionKind::PlayoutDelay),
+    (8, ExtensionKind::DependencyDescriptor),
     (10, ExtensionKind::StreamId),
     (11, ExtensionKind::RepairedStreamId),
 ];
@@ -103,6 +108,7 @@ fn rewrite_header(header: &Header, packet: &[u8]) {
         orientation: Some(5),
         absolute_capture: Some(6),
         playout_delay: Some(7),
+        dependency_descriptor: Some(8),
     };
     let outgoing = Outgoing {
         marker: header.marker,
@@ -115,13 +121,19 @@ fn rewrite_header(header: &Header, packet: &[u8]) {
         transport_sequence: hop.transport_sequence.unwrap_or_default(),
         absolute_send_time: 0x0012_3456,
     };
-    let mut space = [0xa5; 100];
-    let length = write_header(&mut space, &outgoing, &ids, &values, &end);
+    let told = |packet: &[u8], end: &Extensions| {
+        end.dependency_descriptor.map_or_else(Vec::new, |span| packet[span.range()].to_vec())
+    };
+    let descriptor = told(packet, &end);
+    let mut space = [0xa5; 400];
+    let length = write_full_header(&mut space, &outgoing, &ids, &values, &end, &descriptor);
     let written = Header::parse(&space[..length]).expect("what is written can be read");
     assert_eq!((written.sequence, written.ssrc), (header.sequence, header.ssrc));
     assert_eq!((written.marker, written.payload_type), (header.marker, header.payload_type));
     let (hop_again, end_again) = read_extensions(&written, &space[..length], &map);
-    assert_eq!(end_again, end);
+    assert_eq!(told(&space[..length], &end_again), descriptor);
+    let dependency_descriptor = end.dependency_descriptor;
+    assert_eq!(Extensions { dependency_descriptor, ..end_again }, end);
     assert_eq!(hop_again.mid, mid.as_ref().map(Mid::bytes));
     assert_eq!(hop_again.transport_sequence, hop.transport_sequence);
 }
@@ -226,6 +238,42 @@ fn rewrite_descriptor(payload: &[u8], descriptor: &tidegate_types::packet::Vp8De
     assert_eq!(Some(keyframe), vp8::parse(payload).map(|(_, keyframe)| keyframe));
     let length = usize::from(descriptor.length);
     assert_eq!(written[length..], payload[length..]);
+}
+
+/// Pieces as the packets of one stream. The first byte of each says codec, marker and whether a descriptor of so many
+/// bytes as the second says comes first; the rest is payload. What was read is in range, and a watcher who wants now
+/// this and now that is told the same about a frame however often it asks.
+pub fn fuzz_payload(bytes: &[u8]) {
+    let mut reader = StreamReader::new(true);
+    let (mut selection, mut frames) = (Selection::new(), Frames::new());
+    for (number, piece) in pieces(bytes).enumerate() {
+        let Some((&choice, rest)) = piece.split_first() else { continue };
+        let (descriptor, payload) = match rest.split_first().filter(|_| choice & 0x80 != 0) {
+            Some((length, rest)) => rest.split_at(rest.len().min(usize::from(*length))),
+            None => (&[][..], rest),
+        };
+        let codec = Codec::ALL[usize::from(choice & 7) % Codec::ALL.len()];
+        let (timestamp, marker) = (number as u32 / 2, choice & 0x40 != 0);
+        let reading = reader.read(&Arrived { codec, timestamp, marker, payload, descriptor });
+        match reading.info {
+            PayloadInfo::Vp8(descriptor) => assert!(usize::from(descriptor.length) <= payload.len()),
+            PayloadInfo::Red { primary } => assert!(usize::from(primary) <= payload.len()),
+            PayloadInfo::Opaque => {}
+        }
+        let Some(view) = reading.layers else { continue };
+        assert_fits(&view);
+        selection.want(LayerPreference { spatial: choice >> 3 & 3, temporal: choice >> 5 });
+        let once = selection.wants(&mut frames, &view);
+        assert_eq!(selection.wants(&mut frames, &view), once, "a frame has one fate");
+    }
+}
+
+fn assert_fits(view: &LayerView) {
+    assert!(view.layer.spatial < SPATIAL_LAYERS && view.layer.temporal < TEMPORAL_LAYERS);
+    assert!(view.switch.without(view.present).is_empty());
+    assert!(view.discardable.without(view.present).is_empty());
+    assert_ne!(view.depends, Dependence::Frames(0));
+    assert_eq!(view.exist.best(view.layer).is_none(), view.exist == Targets::NONE);
 }
 
 /// Fours of bytes as arrivals: how far the transport-wide sequence steps (two bytes), how much time passes (one, in

@@ -9,22 +9,31 @@
 
 pub mod arrivals;
 pub mod association;
+pub mod av1;
+mod bits;
 pub mod clock;
 pub mod consumer;
+pub mod descriptor;
 pub mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod h264;
 pub mod history;
 pub mod io;
+mod layers;
 pub mod missing;
+mod numbers;
+pub mod payload;
 #[cfg(feature = "peer")]
 pub mod peer;
 pub mod producer;
+pub mod red;
 pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod station;
 pub mod transport;
 pub mod vp8;
+pub mod vp9;
 
 pub use engine::{Engine, EngineConfig, EngineCounters};

@@ -2,16 +2,16 @@
 //! retransmissions and reads what the codec says. Knows nothing of who consumes it.
 
 use crate::missing::{Missing, Noted, Pace};
+use crate::payload::{Arrived, StreamReader};
 use crate::rtcp::ReportBlock;
 use crate::rtp::{Extender, Header};
-use crate::vp8;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_types::packet::{Extensions, PayloadInfo};
+use tidegate_types::packet::Extensions;
 use tidegate_types::producer::{EncodingStats, ProducerParameters, ProducerStats};
 use tidegate_types::relay::SourceClock;
-use tidegate_types::rtp::Codec;
-use tidegate_types::{Buffer, MediaKind, MediaPacket, ProducerId};
+use tidegate_types::rtp::{Codec, ExtensionKind};
+use tidegate_types::{Buffer, MediaPacket, ProducerId};
 
 /// One stream of a track.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Encoding {
     /// What is lacking.
     pub missing: Missing,
     extender: Extender,
+    reader: StreamReader,
     transit: Option<i64>,
     jitter: u64,
     report: Reported,
@@ -41,7 +42,7 @@ struct Reported {
 }
 
 impl Encoding {
-    fn new(ssrc: Option<u32>, rtx_ssrc: Option<u32>) -> Self {
+    fn new(ssrc: Option<u32>, rtx_ssrc: Option<u32>, describes: bool) -> Self {
         Self {
             ssrc,
             rtx_ssrc,
@@ -49,6 +50,7 @@ impl Encoding {
             stats: EncodingStats { ssrc, ..EncodingStats::default() },
             missing: Missing::new(Pace::PUBLISHER),
             extender: Extender::default(),
+            reader: StreamReader::new(describes),
             transit: None,
             jitter: 0,
             report: Reported::default(),
@@ -130,11 +132,12 @@ impl Producer {
     /// A track of which nothing has arrived.
     #[must_use]
     pub fn new(id: ProducerId, station: usize, parameters: ProducerParameters, now: Instant) -> Self {
+        let describes = parameters.rtp.extension_id(ExtensionKind::DependencyDescriptor).is_some();
         let encodings = parameters
             .rtp
             .encodings
             .iter()
-            .map(|encoding| Encoding::new(encoding.ssrc, encoding.rtx_ssrc))
+            .map(|encoding| Encoding::new(encoding.ssrc, encoding.rtx_ssrc, describes))
             .collect();
         Self { id, station, parameters, encodings, origin: now }
     }
@@ -168,7 +171,6 @@ impl Producer {
     ) -> Accepted {
         let codec = self.payload_type(header.payload_type);
         let origin = self.origin;
-        let kind = self.parameters.kind;
         let Some(encoding) = self.encodings.get_mut(usize::from(key.encoding)) else {
             return Accepted::Dropped(buffer);
         };
@@ -207,23 +209,27 @@ impl Producer {
         if fresh && !key.repair {
             encoding.note_jitter(header.timestamp, at, origin, codec.clock_hz());
         }
-        let payload = &buffer.bytes()[start..header.payload_end];
-        let (payload_info, keyframe) = match (codec, kind) {
-            (Codec::Vp8, MediaKind::Video) => match vp8::parse(payload) {
-                Some((descriptor, keyframe)) => (PayloadInfo::Vp8(descriptor), keyframe),
-                None => (PayloadInfo::Opaque, false),
-            },
-            _ => (PayloadInfo::Opaque, false),
-        };
-        encoding.stats.keyframes += u64::from(keyframe);
+        let reading = encoding.reader.read(&Arrived {
+            codec,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: &buffer.bytes()[start..header.payload_end],
+            descriptor: extensions
+                .dependency_descriptor
+                .and_then(|span| buffer.bytes().get(span.range()))
+                .unwrap_or_default(),
+        });
+        encoding.stats.keyframes += u64::from(reading.keyframe);
         Accepted::Packet(MediaPacket {
             encoding: key.encoding,
             sequence: extended,
             timestamp: header.timestamp,
             marker: header.marker,
-            keyframe,
+            keyframe: reading.keyframe,
             ingress: at,
-            payload_info,
+            codec,
+            payload_info: reading.info,
+            layers: reading.layers,
             extensions,
             payload: start as u16..header.payload_end as u16,
             buffer,

@@ -100,6 +100,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
     use tidegate_types::packet::{Extensions, PayloadInfo};
+    use tidegate_types::rtp::Codec;
     use tidegate_types::{Buffer, MediaKind, MediaPacket, Pool};
 
     fn packet(sequence: u64, ingress: Instant, bytes: usize) -> MediaPacket {
@@ -112,7 +113,9 @@ mod tests {
             marker: true,
             keyframe: sequence == 100,
             ingress,
+            codec: Codec::Vp8,
             payload_info: PayloadInfo::Opaque,
+            layers: None,
             extensions: Extensions::default(),
             payload: 0..bytes as u16,
             buffer: Arc::new(buffer),

@@ -1,7 +1,8 @@
 //! The RTP header: a zero-copy view of a received one and a writer for an outgoing one (RFC 3550, section 5.1;
 //! extensions by RFC 8285, one-byte and two-byte form). Knows nothing of codecs or of who sent it.
 
-use tidegate_types::packet::Extensions;
+use std::ops::Range;
+use tidegate_types::packet::{Extensions, Span};
 use tidegate_types::rtp::ExtensionKind;
 
 /// Bytes of a header without CSRCs and extensions.
@@ -90,24 +91,32 @@ impl Header {
 
     /// Calls `each` with every extension element's id and bytes; stops at the first malformed one.
     pub fn each_extension<'a>(&self, packet: &'a [u8], mut each: impl FnMut(u8, &'a [u8])) {
-        let Some(mut rest) = packet.get(self.extension_start..self.extension_end) else { return };
-        while let Some((&first, after)) = rest.split_first() {
+        self.each_element(packet, |id, range| each(id, &packet[range]));
+    }
+
+    /// Calls `each` with every extension element's id and where its bytes stand.
+    fn each_element(&self, packet: &[u8], mut each: impl FnMut(u8, Range<usize>)) {
+        let Some(block) = packet.get(..self.extension_end) else { return };
+        let mut at = self.extension_start;
+        while let Some(&first) = block.get(at) {
             if first == 0 {
-                rest = after;
+                at += 1;
                 continue;
             }
-            let (id, length, data) = match self.form {
+            let (id, length, start) = match self.form {
                 Form::None => return,
                 Form::OneByte if first >> 4 == 15 => return,
-                Form::OneByte => (first >> 4, usize::from(first & 0x0f) + 1, after),
-                Form::TwoByte => match after.split_first() {
-                    Some((&length, data)) => (first, usize::from(length), data),
+                Form::OneByte => (first >> 4, usize::from(first & 0x0f) + 1, at + 1),
+                Form::TwoByte => match block.get(at + 1) {
+                    Some(&length) => (first, usize::from(length), at + 2),
                     None => return,
                 },
             };
-            let Some(value) = data.get(..length) else { return };
-            each(id, value);
-            rest = &data[length..];
+            at = start + length;
+            if at > block.len() {
+                return;
+            }
+            each(id, start..at);
         }
     }
 }
@@ -150,6 +159,10 @@ pub struct HopExtensions<'a> {
     pub transport_sequence: Option<u16>,
 }
 
+fn span(start: usize, length: usize) -> Option<Span> {
+    Some(Span { start: u16::try_from(start).ok()?, length: u16::try_from(length).ok()? })
+}
+
 /// Reads all extensions once, hop-local and end-to-end apart.
 #[must_use]
 pub fn read_extensions<'a>(
@@ -159,23 +172,30 @@ pub fn read_extensions<'a>(
 ) -> (HopExtensions<'a>, Extensions) {
     let mut hop = HopExtensions::default();
     let mut end = Extensions::default();
-    header.each_extension(packet, |id, value| match map.kind(id) {
-        Some(ExtensionKind::Mid) => hop.mid = Some(value),
-        Some(ExtensionKind::StreamId) => hop.stream_id = Some(value),
-        Some(ExtensionKind::RepairedStreamId) => hop.repaired_stream_id = Some(value),
-        Some(ExtensionKind::TransportSequence) => hop.transport_sequence = read_u16(value, 0),
-        Some(ExtensionKind::AudioLevel) => {
-            end.audio_level = value.first().map(|byte| (byte & 0x7f, byte & 0x80 != 0));
+    header.each_element(packet, |id, range| {
+        let (start, value) = (range.start, &packet[range]);
+        match map.kind(id) {
+            Some(ExtensionKind::Mid) => hop.mid = Some(value),
+            Some(ExtensionKind::StreamId) => hop.stream_id = Some(value),
+            Some(ExtensionKind::RepairedStreamId) => hop.repaired_stream_id = Some(value),
+            Some(ExtensionKind::TransportSequence) => hop.transport_sequence = read_u16(value, 0),
+            Some(ExtensionKind::AudioLevel) => {
+                end.audio_level = value.first().map(|byte| (byte & 0x7f, byte & 0x80 != 0));
+            }
+            Some(ExtensionKind::Orientation) => end.orientation = value.first().copied(),
+            Some(ExtensionKind::AbsoluteCapture) => {
+                end.absolute_capture = value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+            }
+            Some(ExtensionKind::PlayoutDelay) => {
+                end.playout_delay = value
+                    .first_chunk::<3>()
+                    .map(|bytes| u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]));
+            }
+            Some(ExtensionKind::DependencyDescriptor) => {
+                end.dependency_descriptor = span(start, value.len());
+            }
+            Some(ExtensionKind::AbsoluteSendTime) | None => {}
         }
-        Some(ExtensionKind::Orientation) => end.orientation = value.first().copied(),
-        Some(ExtensionKind::AbsoluteCapture) => {
-            end.absolute_capture = value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
-        }
-        Some(ExtensionKind::PlayoutDelay) => {
-            end.playout_delay =
-                value.first_chunk::<3>().map(|bytes| u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]));
-        }
-        Some(ExtensionKind::AbsoluteSendTime | ExtensionKind::DependencyDescriptor) | None => {}
     });
     (hop, end)
 }
@@ -212,6 +232,8 @@ pub struct OutgoingExtensions {
     pub absolute_capture: Option<u8>,
     /// Id of the playout delay.
     pub playout_delay: Option<u8>,
+    /// Id of the dependency descriptor.
+    pub dependency_descriptor: Option<u8>,
 }
 
 /// An m-line tag of at most 16 bytes (what a one-byte element holds), kept inline.
@@ -247,24 +269,73 @@ pub struct HopValues {
     pub absolute_send_time: u32,
 }
 
+/// Extension elements as they are written.
 struct Elements<'a> {
     space: &'a mut [u8],
     at: usize,
+    form: Form,
 }
 
 impl Elements<'_> {
-    fn put(&mut self, id: u8, value: &[u8]) {
-        let end = self.at + 1 + value.len();
-        if value.is_empty() || value.len() > 16 || end > self.space.len() {
-            return;
+    /// `None` where it doesn't fit the form or the space.
+    fn put(&mut self, id: u8, value: &[u8]) -> Option<()> {
+        let two = self.form == Form::TwoByte;
+        if !two && (id > 14 || value.is_empty() || value.len() > 16) {
+            return None;
         }
-        self.space[self.at] = (id << 4) | (value.len() as u8 - 1);
-        self.space[self.at + 1..end].copy_from_slice(value);
+        let start = self.at + if two { 2 } else { 1 };
+        let length = u8::try_from(value.len()).ok()?;
+        self.space.get_mut(start..start + value.len())?.copy_from_slice(value);
+        if two {
+            self.space[self.at..start].copy_from_slice(&[id, length]);
+        } else {
+            self.space[self.at] = id << 4 | (length - 1);
+        }
+        self.at = start + value.len();
+        Some(())
+    }
+
+    /// All that the peer agreed to and that is known; `None` where one doesn't fit.
+    fn put_all(
+        &mut self,
+        ids: &OutgoingExtensions,
+        hop: &HopValues,
+        end_to_end: &Extensions,
+        descriptor: &[u8],
+    ) -> Option<()> {
+        if let Some((id, mid)) = &ids.mid {
+            self.put(*id, mid.bytes())?;
+        }
+        if let Some(id) = ids.transport_sequence {
+            self.put(id, &hop.transport_sequence.to_be_bytes())?;
+        }
+        if let Some(id) = ids.absolute_send_time {
+            self.put(id, &hop.absolute_send_time.to_be_bytes()[1..])?;
+        }
+        if let (Some(id), Some((level, voice))) = (ids.audio_level, end_to_end.audio_level) {
+            self.put(id, &[(level & 0x7f) | if voice { 0x80 } else { 0 }])?;
+        }
+        if let (Some(id), Some(orientation)) = (ids.orientation, end_to_end.orientation) {
+            self.put(id, &[orientation])?;
+        }
+        if let (Some(id), Some(capture)) = (ids.absolute_capture, end_to_end.absolute_capture) {
+            self.put(id, &capture.to_be_bytes())?;
+        }
+        if let (Some(id), Some(delay)) = (ids.playout_delay, end_to_end.playout_delay) {
+            self.put(id, &delay.to_be_bytes()[1..])?;
+        }
+        if let (Some(id), false) = (ids.dependency_descriptor, descriptor.is_empty()) {
+            self.put(id, descriptor)?;
+        }
+        // What fills up to a word has to fit, too.
+        let end = self.at.next_multiple_of(4);
+        self.space.get_mut(self.at..end)?.fill(0);
         self.at = end;
+        Some(())
     }
 }
 
-/// Writes a header with one-byte extensions; returns its length. `space` must hold at least 100 bytes.
+/// Writes a header without a dependency descriptor; see [`write_full_header`].
 pub fn write_header(
     space: &mut [u8],
     outgoing: &Outgoing,
@@ -272,43 +343,40 @@ pub fn write_header(
     hop: &HopValues,
     end_to_end: &Extensions,
 ) -> usize {
+    write_full_header(space, outgoing, ids, hop, end_to_end, &[])
+}
+
+/// Writes a header with extensions in the one-byte form, or in the two-byte form where an id or a value needs it;
+/// returns its length. `space` must hold at least 100 bytes; extensions that don't fit are all left out.
+pub fn write_full_header(
+    space: &mut [u8],
+    outgoing: &Outgoing,
+    ids: &OutgoingExtensions,
+    hop: &HopValues,
+    end_to_end: &Extensions,
+    descriptor: &[u8],
+) -> usize {
     space[0] = 0x80;
     space[1] = outgoing.payload_type | if outgoing.marker { 0x80 } else { 0 };
     space[2..4].copy_from_slice(&outgoing.sequence.to_be_bytes());
     space[4..8].copy_from_slice(&outgoing.timestamp.to_be_bytes());
     space[8..12].copy_from_slice(&outgoing.ssrc.to_be_bytes());
-    let mut elements = Elements { space: &mut space[FIXED_BYTES + 4..], at: 0 };
-    if let Some((id, mid)) = &ids.mid {
-        elements.put(*id, mid.bytes());
+    let start = FIXED_BYTES + 4;
+    for (form, profile) in [(Form::OneByte, [0xbe, 0xde]), (Form::TwoByte, [0x10, 0x00])] {
+        let mut elements = Elements { space: &mut space[start..], at: 0, form };
+        if elements.put_all(ids, hop, end_to_end, descriptor).is_none() {
+            continue;
+        }
+        let used = elements.at;
+        if used == 0 {
+            break;
+        }
+        space[0] |= 0x10;
+        space[FIXED_BYTES..FIXED_BYTES + 2].copy_from_slice(&profile);
+        space[FIXED_BYTES + 2..start].copy_from_slice(&((used / 4) as u16).to_be_bytes());
+        return start + used;
     }
-    if let Some(id) = ids.transport_sequence {
-        elements.put(id, &hop.transport_sequence.to_be_bytes());
-    }
-    if let Some(id) = ids.absolute_send_time {
-        elements.put(id, &hop.absolute_send_time.to_be_bytes()[1..]);
-    }
-    if let (Some(id), Some((level, voice))) = (ids.audio_level, end_to_end.audio_level) {
-        elements.put(id, &[(level & 0x7f) | if voice { 0x80 } else { 0 }]);
-    }
-    if let (Some(id), Some(orientation)) = (ids.orientation, end_to_end.orientation) {
-        elements.put(id, &[orientation]);
-    }
-    if let (Some(id), Some(capture)) = (ids.absolute_capture, end_to_end.absolute_capture) {
-        elements.put(id, &capture.to_be_bytes());
-    }
-    if let (Some(id), Some(delay)) = (ids.playout_delay, end_to_end.playout_delay) {
-        elements.put(id, &delay.to_be_bytes()[1..]);
-    }
-    let used = elements.at;
-    if used == 0 {
-        return FIXED_BYTES;
-    }
-    let words = used.div_ceil(4);
-    space[0] |= 0x10;
-    space[FIXED_BYTES..FIXED_BYTES + 2].copy_from_slice(&[0xbe, 0xde]);
-    space[FIXED_BYTES + 2..FIXED_BYTES + 4].copy_from_slice(&(words as u16).to_be_bytes());
-    space[FIXED_BYTES + 4 + used..FIXED_BYTES + 4 + words * 4].fill(0);
-    FIXED_BYTES + 4 + words * 4
+    FIXED_BYTES
 }
 
 /// Extends 16-bit sequence numbers over wraps (RFC 3550, appendix A.1): the value nearest to the highest so far.
@@ -367,6 +435,36 @@ mod tests {
         assert_eq!(hop.mid, Some(&b"12"[..]));
         assert_eq!(hop.transport_sequence, Some(0x1234));
         assert_eq!(read, end);
+    }
+
+    #[test]
+    fn what_the_one_byte_form_cannot_hold_is_written_in_two() {
+        let outgoing = Outgoing { marker: false, payload_type: 96, sequence: 1, timestamp: 2, ssrc: 3 };
+        let hop = HopValues { transport_sequence: 0x1234, absolute_send_time: 0 };
+        let descriptor = [0xc3; 40];
+        let mut map = ExtensionMap::default();
+        map.insert(200, ExtensionKind::TransportSequence);
+        map.insert(5, ExtensionKind::DependencyDescriptor);
+        for (id, length, profile) in
+            [(Some(200), 3, 0x1000), (None, 3, 0xbede), (None, 17, 0x1000), (None, 16, 0xbede)]
+        {
+            let ids = OutgoingExtensions {
+                transport_sequence: id,
+                dependency_descriptor: Some(5),
+                ..OutgoingExtensions::default()
+            };
+            let mut space = [0xff; 200];
+            let end = Extensions::default();
+            let written = write_full_header(&mut space, &outgoing, &ids, &hop, &end, &descriptor[..length]);
+            let packet = &space[..written];
+            assert_eq!(read_u16(packet, 12), Some(profile));
+            let header = Header::parse(packet).unwrap();
+            let (hop, end) = read_extensions(&header, packet, &map);
+            assert_eq!(hop.transport_sequence, id.map(|_| 0x1234));
+            let span = end.dependency_descriptor.unwrap();
+            let start = usize::from(span.start);
+            assert_eq!(packet[start..start + usize::from(span.length)], descriptor[..length]);
+        }
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Transport {
         let consumer = self.consumers.get_mut(index)?.as_mut()?;
         let ticket = consumer.select(packet, clocks)?;
         let class = if consumer.kind == MediaKind::Audio { Class::Audio } else { Class::Video };
-        let header = consumer.header(packet, &ticket);
+        let header = consumer.header(&ticket);
         let association = &mut self.association;
         let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
         let sent = out.write(tuple, caused, class, |space| {
@@ -248,7 +248,7 @@ impl Transport {
     ) -> bool {
         let Some(tuple) = self.association.selected() else { return false };
         let Some(consumer) = self.consumers.get_mut(index).and_then(Option::as_mut) else { return false };
-        let Some((header, sequence)) = consumer.rtx_header(packet, ticket) else { return false };
+        let Some((header, sequence)) = consumer.rtx_header(ticket) else { return false };
         let association = &mut self.association;
         let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
         let class = if consumer.kind == MediaKind::Audio { Class::Audio } else { Class::Video };
@@ -473,8 +473,9 @@ fn write_packet(
     ticket: &Ticket,
     original: Option<u16>,
 ) -> Option<usize> {
-    let payload = packet.payload();
-    let mut at = rtp::write_header(space, header, &consumer.ids, hop, &packet.extensions);
+    let payload = ticket.payload(packet);
+    let descriptor = ticket.descriptor(packet);
+    let mut at = rtp::write_full_header(space, header, &consumer.ids, hop, &packet.extensions, descriptor);
     if at + 2 + payload.len() + TAG_BYTES > DATAGRAM_BYTES {
         return None;
     }
@@ -484,7 +485,7 @@ fn write_packet(
     }
     let end = at + payload.len();
     space[at..end].copy_from_slice(payload);
-    if let PayloadInfo::Vp8(descriptor) = &packet.payload_info {
+    if let (PayloadInfo::Vp8(descriptor), false) = (&packet.payload_info, payload.is_empty()) {
         vp8::rewrite(&mut space[at..end], descriptor, ticket.shift);
     }
     Some(end)

@@ -53,6 +53,11 @@ fn the_vp8_corpus_is_digested() {
 }
 
 #[test]
+fn the_payload_corpus_is_digested() {
+    digest("payload", fuzzing::fuzz_payload);
+}
+
+#[test]
 fn the_arrivals_corpus_is_digested() {
     digest("arrivals", fuzzing::fuzz_arrivals);
 }
@@ -72,6 +77,7 @@ fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("rtp", "each-kind", cut(&rtp)),
         ("rtp", "gap-and-wrap", cut(&[sound_numbered(65_530), sound_numbered(3), sound_numbered(1)])),
         ("rtp", "two-rids", cut(&[picture(b"l", 1), picture(b"h", 9), picture(b"x", 3), picture(b"l", 700)])),
+        ("rtp", "described", cut(&[described_picture(1), picture(b"l", 2)])),
         ("rtcp", "reports", reports.clone()),
         ("rtcp", "feedback", feedback.clone()),
         ("rtcp", "farewell", farewell.clone()),
@@ -79,6 +85,10 @@ fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("vp8", "narrow-picture-id", [&[0xff, 0xfe, 1][..], &[0x90, 0x80, 0x7f, 1, 2, 3]].concat()),
         ("vp8", "all-flags-key-index", [&[1, 2, 3][..], &[0x80, 0xf0, 0x05, 7, 0x3f, 1]].concat()),
         ("vp8", "no-extension", vec![0, 5, 0, 0x10, 0, 1, 2, 3]),
+        ("payload", "described", cut(&described())),
+        ("payload", "vp9-layers", cut(&vp9_layers())),
+        ("payload", "vp8-layers", cut(&vp8_layers())),
+        ("payload", "units-and-blocks", cut(&units_and_blocks())),
         ("arrivals", "steady", [1, 0, 5, 1].repeat(3).into_iter().chain([0, 1, 5, 0]).collect()),
         (
             "arrivals",
@@ -137,6 +147,69 @@ fn picture(rid: &[u8; 1], sequence: u16) -> Vec<u8> {
     packet.extend([0xbe, 0xde, 0, 3, 0x40, b'1', 0xa0, rid[0], 0x72, 1, 2, 3, 0x31, 0, 9, 0]);
     packet.extend([0x90, 0xe0, 0x80, 1, 5, 0x20, 0, 1, 2, 3]);
     packet
+}
+
+/// With a dependency descriptor of two temporal layers, so long that its header is in the two-byte form.
+fn described_picture(sequence: u16) -> Vec<u8> {
+    let mut packet = header(0x90, 0x80 | 96, sequence, 2_000 + u32::from(b'l'));
+    packet.extend([0x10, 0, 0, 5, 4, 1, b'1', 10, 1, b'l', 8, 10]);
+    packet.extend(TWO_RATES);
+    packet.extend([0, 0, 0x90, 0xe0, 0x80, 1, 5, 0x20, 0xff, 1]);
+    packet
+}
+
+/// A dependency descriptor: a key picture whose structure has two temporal layers.
+const TWO_RATES: [u8; 10] = [0xc0, 0, 1, 0x80, 0x01, 0x1e, 0xa8, 0x51, 0x40, 0];
+/// Two spatial layers.
+const TWO_SIZES: [u8; 12] = [0xc0, 0, 9, 0x80, 0x01, 0x23, 0xab, 0x23, 0x45, 0x04, 0x60, 0];
+
+/// AV1, VP8, H.264 and VP9 by descriptors; then one with its own indications, differences and active targets, and one
+/// of a template that does not exist.
+fn described() -> Vec<Vec<u8>> {
+    let with = |choice: u8, descriptor: &[u8], payload: &[u8]| {
+        [&[0x80 | choice, descriptor.len() as u8][..], descriptor, payload].concat()
+    };
+    vec![
+        with(5, &TWO_RATES, &[0xff; 4]),
+        with(5, &[0xc2, 0, 2], &[0xff; 4]),
+        with(2, &[0xc1, 0, 3], &[0x90, 0x80, 3, 1]),
+        with(4, &TWO_SIZES, &[0x65]),
+        with(4, &[0xc2, 0, 10], &[0x65]),
+        with(3, &[0xc1, 0, 11, 0b0111_0101, 0b1011_1000, 0b0001_0000, 0], &[0xff]),
+        with(3, &[0xff, 0, 12], &[0xff]),
+    ]
+}
+
+/// A key picture of two spatial layers with a structure, then one built on it, in the flexible mode.
+fn vp9_layers() -> Vec<Vec<u8>> {
+    vec![
+        vec![0x1b, 0xba, 0x81, 0x00, 0x00, 0x38, 1, 64, 0, 36, 2, 128, 0, 72, 1, 0x04, 1],
+        vec![0x5b, 0xbc, 0x81, 0x00, 0x03],
+        vec![0x03, 0xfc, 0x81, 0x01, 0x20, 0x02],
+        vec![0x13, 0xfd, 0x81, 0x01, 0x33, 0x03, 0x04],
+        vec![0x13, 0xac, 0x02, 0x10, 9, 1],
+    ]
+}
+
+fn vp8_layers() -> Vec<Vec<u8>> {
+    vec![
+        vec![0xe2, 0, 0x90, 0xe0, 0x81, 0x00, 7, 0x00, 0x00, 1],
+        vec![0x62, 0x90, 0xe0, 0x81, 0x01, 7, 0x80, 0x01],
+        vec![0x42, 0x90, 0xe0, 0x81, 0x02, 7, 0x60, 0x01],
+        vec![0x42, 0x80, 0xe0, 0x81, 0x02, 7, 0x60, 0x01],
+    ]
+}
+
+/// H.264 alone, together and in pieces; AV1's first and a later packet; redundant sound.
+fn units_and_blocks() -> Vec<Vec<u8>> {
+    vec![
+        vec![4, 0x78, 0, 2, 0x67, 1, 0, 1, 0x68, 0, 1, 0x65],
+        vec![4, 0x7c, 0x85, 1],
+        vec![4, 0x65, 1],
+        vec![5, 0x28, 0x02, 0x0a, 1, 0x32],
+        vec![5, 0x90, 0x32],
+        vec![1, 0x80 | 111, 0x0f, 0x00, 2, 111, 8, 8, 1, 2],
+    ]
 }
 
 fn repair() -> Vec<u8> {

@@ -18,6 +18,7 @@ pub mod command;
 pub mod consumer;
 pub mod decision;
 pub mod id;
+pub mod layer;
 pub mod packet;
 pub mod producer;
 pub mod relay;

@@ -3,6 +3,8 @@
 //! A received datagram is read into a pooled [`Buffer`], decrypted in place, and from then on shared: the
 //! producer's history, every consumer's map and every relay to another shard hold the same bytes.
 
+use crate::layer::LayerView;
+use crate::rtp::Codec;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -152,6 +154,29 @@ pub enum PayloadInfo {
     Opaque,
     /// VP8.
     Vp8(Vp8Descriptor),
+    /// Redundant audio: where in the payload the newest block starts (RFC 2198).
+    Red {
+        /// Bytes before it.
+        primary: u16,
+    },
+}
+
+/// Where in a packet's buffer something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u16,
+    /// How many.
+    pub length: u16,
+}
+
+impl Span {
+    /// As a range of the buffer.
+    #[must_use]
+    pub fn range(self) -> Range<usize> {
+        let start = usize::from(self.start);
+        start..start + usize::from(self.length)
+    }
 }
 
 /// Header extensions that travel end to end, by meaning rather than by any peer's id.
@@ -165,6 +190,8 @@ pub struct Extensions {
     pub absolute_capture: Option<u64>,
     /// Minimum and maximum playout delay, 12 bits each, in 10 ms steps.
     pub playout_delay: Option<u32>,
+    /// The dependency descriptor's bytes.
+    pub dependency_descriptor: Option<Span>,
 }
 
 /// A packet as it stands at a router: decrypted, parsed once, in its producer's own numbering. A relayed packet
@@ -183,8 +210,12 @@ pub struct MediaPacket {
     pub keyframe: bool,
     /// When it entered the first shard.
     pub ingress: Instant,
+    /// What it is encoded with.
+    pub codec: Codec,
     /// What the payload says.
     pub payload_info: PayloadInfo,
+    /// Where it stands among its encoding's layers, where that has any.
+    pub layers: Option<LayerView>,
     /// What the header says, end to end.
     pub extensions: Extensions,
     /// Where in the buffer the payload stands (padding excluded).
@@ -201,6 +232,13 @@ impl MediaPacket {
             .bytes()
             .get(usize::from(self.payload.start)..usize::from(self.payload.end))
             .unwrap_or_default()
+    }
+
+    /// The dependency descriptor's bytes; empty where there is none.
+    #[must_use]
+    pub fn dependency_descriptor(&self) -> &[u8] {
+        let Some(span) = self.extensions.dependency_descriptor else { return &[] };
+        self.buffer.bytes().get(span.range()).unwrap_or_default()
     }
 }
 

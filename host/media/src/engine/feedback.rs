@@ -87,8 +87,9 @@ impl Engine {
         for sequence in rtcp::nacked(pairs) {
             let Some(Some(consumer)) = transport.consumers.get_mut(index) else { return };
             let station = consumer.station.and_then(|at| self.stations.get(at)?.as_ref());
-            let repaired = consumer.repair(sequence, now.instant).and_then(|(encoding, source, ticket)| {
-                Some((station?.encodings.get(usize::from(encoding))?.history.get(source)?, ticket))
+            let repaired = consumer.repair(sequence, now.instant).and_then(|(encoding, source, out)| {
+                let packet = station?.encodings.get(usize::from(encoding))?.history.get(source)?;
+                Some((packet, consumer.ticket_again(packet, out)?))
             });
             let sent = repaired.is_some_and(|(packet, ticket)| {
                 transport.resend(now, index, packet, &ticket, &mut self.output.datagrams)

@@ -9,7 +9,7 @@ use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionK
 use tidegate_types::{MediaKind, Now, ProducerId, RtpParameters};
 
 /// Wire ids of every track.
-pub(crate) const EXTENSIONS: [(u8, ExtensionKind); 9] = [
+pub(crate) const EXTENSIONS: [(u8, ExtensionKind); 10] = [
     (1, ExtensionKind::AudioLevel),
     (2, ExtensionKind::AbsoluteSendTime),
     (3, ExtensionKind::TransportSequence),
@@ -17,6 +17,7 @@ pub(crate) const EXTENSIONS: [(u8, ExtensionKind); 9] = [
     (5, ExtensionKind::Orientation),
     (6, ExtensionKind::AbsoluteCapture),
     (7, ExtensionKind::PlayoutDelay),
+    (8, ExtensionKind::DependencyDescriptor),
     (10, ExtensionKind::StreamId),
     (11, ExtensionKind::RepairedStreamId),
 ];
