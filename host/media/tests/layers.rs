@@ -391,7 +391,8 @@ fn what_nobody_can_read_is_forwarded_by_layers_here_and_over_a_relay() {
 
     let before = call.keyframe_requests;
     call.prefer(9);
-    call.pass(50);
+    // Longer than the time in which two requests become one.
+    call.pass(400);
     assert_eq!(call.keyframe_requests, before + 1, "the larger picture needs one, however many ask");
     call.picture(false);
     assert_eq!(call.heard().len(), 2);
