@@ -20,6 +20,7 @@ fn plan(listeners: usize) -> Plan {
         packets: vec![1, 3],
         payload: 300,
         audio_interval: Duration::from_millis(20),
+        layers: false,
         until: Duration::from_secs(8),
         listeners,
         late: false,
@@ -73,6 +74,28 @@ fn one_shard_and_three_deliver_the_same_decodable_frames() {
                 );
                 assert_eq!(one, three, "seed {seed}: person {person}, {producer}");
             }
+        }
+    }
+}
+
+#[test]
+fn with_temporal_layers_everyone_gets_every_picture_that_they_want_and_no_other() {
+    for seed in seeds() {
+        println!("seed {seed}");
+        let mut world = World::new(seed, 3, 6, STORM, &Plan { layers: true, ..plan(0) });
+        world.run_until(Duration::from_secs(10));
+        let last = world.people.iter().map(world::person::Person::frames_sent).min().unwrap_or(0);
+        for person in &world.people {
+            // Those who don't want the highest want the base layer only; an odd picture in it is a keyframe.
+            let wanted = |number: &u32| person.highest_preferred || number.is_multiple_of(2);
+            for (producer, frames) in person.decodable() {
+                let lacking: Vec<u32> =
+                    (WARM..last - 2).filter(|number| wanted(number) && !frames.contains(number)).collect();
+                assert!(lacking.is_empty(), "seed {seed}: {} lacks {lacking:?} of {producer}", person.number);
+                let others = (WARM..last - 2).filter(|number| !wanted(number) && frames.contains(number));
+                assert!(others.count() < 5, "seed {seed}: {} got what it did not want", person.number);
+            }
+            assert!(person.timestamps_ascend(), "seed {seed}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) audio_interval: Duration,
     /// The publishers' audio and video start so many seconds in.
     pub(crate) until: Duration,
+    /// Every other picture is of a second temporal layer.
+    pub(crate) layers: bool,
     /// Who doesn't publish.
     pub(crate) listeners: usize,
     /// Those consume nothing until they are told to.
@@ -46,6 +48,7 @@ struct Stream {
     sent: VecDeque<(u64, Vec<u8>)>,
     rtp_offset: u32,
     picture: u16,
+    base_picture: u8,
     pub(crate) keyframes: u64,
 }
 
@@ -70,8 +73,22 @@ struct Incoming {
 struct Frame {
     number: u32,
     keyframe: bool,
+    /// Running number of base pictures, and the layer; only with layers.
+    base: Option<(u8, u8)>,
     count: u8,
     have: BTreeSet<u8>,
+}
+
+impl Frame {
+    /// Whether it can be shown behind the picture `last`, with the base picture `base`.
+    fn follows(&self, picture: u64, last: Option<u64>, base: Option<u8>) -> bool {
+        match self.base {
+            _ if self.keyframe => true,
+            Some((number, 0)) => base == Some(number.wrapping_sub(1)),
+            Some((number, _)) => base == Some(number),
+            None => last.is_some() && picture.checked_sub(1) == last,
+        }
+    }
 }
 
 pub(crate) struct Person {
@@ -140,6 +157,7 @@ impl Person {
                 sent: VecDeque::new(),
                 rtp_offset: ssrc.wrapping_mul(2_654_435_761),
                 picture: (ssrc % 30_000) as u16,
+                base_picture: ssrc as u8,
                 keyframes: 0,
             }
         });
@@ -292,6 +310,8 @@ impl Person {
         let stream = &mut self.streams[index];
         let timestamp = stream.rtp_offset.wrapping_add(clock::units(interval * number, hz));
         stream.picture = stream.picture.wrapping_add(1) & 0x7fff;
+        let upper = self.plan.layers && !keyframe && number % 2 == 1;
+        stream.base_picture = stream.base_picture.wrapping_add(u8::from(!upper));
         for part in 0..stream.packets {
             let mut packet = [0; 1_400];
             let outgoing = Outgoing {
@@ -311,6 +331,17 @@ impl Person {
                 let starts = if part == 0 { 0x10 } else { 0 };
                 packet[at..at + 5].copy_from_slice(&[0x80 | starts, 0x80, high, low, u8::from(!keyframe)]);
                 at += 5;
+                if self.plan.layers {
+                    // Base picture and layer as well; an upper picture builds on the base one only.
+                    let layer = if upper { 0x60 } else { 0 };
+                    packet[at - 4] = 0xe0;
+                    packet[at - 1..at + 2].copy_from_slice(&[
+                        stream.base_picture,
+                        layer,
+                        u8::from(!keyframe),
+                    ]);
+                    at += 2;
+                }
             }
             packet[at..at + 4].copy_from_slice(&number.to_be_bytes());
             packet[at + 4..at + 7].copy_from_slice(&[part, stream.packets, u8::from(keyframe)]);
@@ -445,6 +476,10 @@ impl Person {
             track.audio.insert(u32::from_be_bytes(payload[..4].try_into().expect("its number")));
             return;
         }
+        if payload.is_empty() {
+            // It was kept for a picture that was then not for this person.
+            return;
+        }
         let (descriptor, _) = vp8::parse(payload).expect("a descriptor");
         let (picture, _) = descriptor.picture_id.expect("a picture id");
         let previous = track.picture.unwrap_or(0x8000 + u64::from(picture));
@@ -456,6 +491,7 @@ impl Person {
         frame.number = u32::from_be_bytes(told[..4].try_into().expect("its number"));
         frame.count = told[5];
         frame.keyframe = told[6] == 1;
+        frame.base = descriptor.tl0_picture_index.zip(descriptor.temporal);
         frame.have.insert(told[4]);
     }
 
@@ -466,13 +502,13 @@ impl Person {
         videos
             .map(|track| {
                 let mut decoded = BTreeSet::new();
-                let mut last = None;
+                let (mut last, mut base) = (None, None);
                 for (picture, frame) in &track.frames {
                     let complete = frame.have.len() == usize::from(frame.count);
-                    let chained = frame.keyframe || picture.checked_sub(1) == last && last.is_some();
-                    if complete && chained {
+                    if complete && frame.follows(*picture, last, base) {
                         decoded.insert(frame.number);
                         last = Some(*picture);
+                        base = frame.base.map_or(base, |(number, _)| Some(number));
                     }
                 }
                 (track.producer, decoded)
