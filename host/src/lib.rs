@@ -16,6 +16,7 @@ pub mod banner;
 mod clock;
 mod components;
 pub mod config;
+pub mod load;
 pub mod logs;
 mod mailbox;
 mod metrics;

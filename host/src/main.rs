@@ -15,6 +15,10 @@ const STOP_WITHIN: Duration = Duration::from_millis(1_900);
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "load") {
+        return tidegate::load::hand_over(arguments);
+    }
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     logs::start(&options.log, options.log_format).unwrap_or_else(|error| error.exit());
     match run(options) {

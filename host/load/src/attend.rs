@@ -1,0 +1,189 @@
+//! One person's stay: joins, offers as often as the host asks for sections, leaves. Knows nothing of packets.
+
+use crate::bot::Meeting;
+use crate::channel::{Channel, SessionError};
+use crate::crew::Crew;
+use crate::scenario::Person;
+use crate::sdp::{self, Answer, Section};
+use crate::target::Target;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tidegate_types::MediaKind;
+use tidegate_types::transport::Fingerprint;
+use tokio::sync::watch;
+
+/// What all bots share.
+pub(crate) struct Context {
+    pub(crate) target: Target,
+    pub(crate) token: String,
+    pub(crate) crew: Crew,
+    pub(crate) fingerprint: Fingerprint,
+    /// Bots with an open session.
+    pub(crate) inside: AtomicU64,
+}
+
+/// From the opening of the session until the host ends it or `stop` says so.
+pub(crate) async fn attend(
+    person: Person,
+    context: &Context,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), SessionError> {
+    let began = Instant::now();
+    let mut channel = Channel::open(&context.target, source(&context.target, person.number)).await?;
+    let mut request = json!({ "type": "join", "room": person.room, "name": person.name });
+    if !context.token.is_empty() {
+        request["token"] = context.token.as_str().into();
+    }
+    let joined = channel.ask(request).await?;
+    context.inside.fetch_add(1, Ordering::Relaxed);
+    let mut stay =
+        Stay { sections: sections(&person, &joined), offers: 0, person, began, context, met: false };
+    let ended = stay.run(&mut channel, &mut stop).await;
+    context.crew.leave(stay.person.number);
+    context.inside.fetch_sub(1, Ordering::Relaxed);
+    if ended.is_ok() {
+        // Whoever leaves does not mind what the host says to it.
+        let _ = channel.ask(json!({ "type": "leave" })).await;
+        channel.close().await;
+    }
+    ended
+}
+
+/// On a loopback network every bot comes from an address of its own, as people do: the host bounds what one address
+/// may ask for.
+fn source(target: &Target, number: u32) -> Option<IpAddr> {
+    let [_, second, third, fourth] = (number + 1).to_be_bytes();
+    let own = Ipv4Addr::new(127, 64 | (second & 0x3f), third, fourth);
+    let loopback = target.address.is_ipv4() && target.address.ip().is_loopback();
+    (loopback && cfg!(target_os = "linux")).then_some(IpAddr::V4(own))
+}
+
+/// What the first offer holds: what the person sends, and room for what is there. At least one section a kind, so that
+/// a lone viewer has a transport.
+fn sections(person: &Person, joined: &Value) -> Vec<Section> {
+    let sending = person.sources.iter().map(|source| Section {
+        mid: source.mid.clone(),
+        kind: source.content.kind(),
+        sends: Some((source.ssrc, source.repair_ssrc)),
+    });
+    let mut sections: Vec<Section> = sending.collect();
+    let tracks = joined["tracks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        let there = tracks.iter().filter(|track| track["kind"] == kind.name()).count();
+        grow(&mut sections, kind, there.max(1));
+    }
+    sections
+}
+
+/// Adds receiving sections of a kind until there are so many.
+fn grow(sections: &mut Vec<Section>, kind: MediaKind, wanted: usize) {
+    let receives = |section: &&Section| section.kind == kind && section.sends.is_none();
+    let there = sections.iter().filter(receives).count();
+    let room = (sdp::SECTIONS as usize).saturating_sub(sections.len());
+    let letter = &kind.name()[..1];
+    sections.extend(
+        (there..wanted).take(room).map(|number| Section::receiving(format!("{letter}{number}"), kind)),
+    );
+}
+
+struct Stay<'a> {
+    person: Person,
+    context: &'a Context,
+    began: Instant,
+    sections: Vec<Section>,
+    offers: u32,
+    /// The media side has begun.
+    met: bool,
+}
+
+impl Stay<'_> {
+    async fn run(
+        &mut self,
+        channel: &mut Channel,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionError> {
+        self.offer(channel).await?;
+        loop {
+            let told = tokio::select! {
+                told = channel.told() => told?,
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            };
+            match told["type"].as_str() {
+                Some("negotiate") => {
+                    for (kind, field) in [(MediaKind::Audio, "audio"), (MediaKind::Video, "video")] {
+                        let wanted = told[field].as_u64().and_then(|wanted| usize::try_from(wanted).ok());
+                        grow(&mut self.sections, kind, wanted.unwrap_or(0));
+                    }
+                    self.offer(channel).await?;
+                }
+                Some("ended") => {
+                    let code = told["code"].as_str().unwrap_or("without a code");
+                    return Err(SessionError::Broken(format!("the host ended the session: {code}")));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn offer(&mut self, channel: &mut Channel) -> Result<(), SessionError> {
+        self.offers += 1;
+        let context = self.context;
+        let credentials = &self.person.credentials;
+        let text = sdp::offer(&self.sections, credentials, context.fingerprint, self.offers);
+        let answer = channel.ask(json!({ "type": "offer", "sdp": text, "tracks": self.tracks() })).await?;
+        let answer = Answer::read(answer["sdp"].as_str().unwrap_or_default())
+            .map_err(|error| SessionError::Broken(error.to_string()))?;
+        if !std::mem::replace(&mut self.met, true) {
+            let session = context.target.address.ip();
+            let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;
+            let meeting = Meeting {
+                credentials: credentials.clone(),
+                local: answer.local,
+                engine,
+                sources: self.person.sources.clone(),
+                began: self.began,
+            };
+            context.crew.enter(self.person.number, meeting);
+        }
+        context.crew.expect(self.person.number, answer.streams);
+        Ok(())
+    }
+
+    fn tracks(&self) -> Value {
+        let source = |kind| if kind == MediaKind::Audio { "microphone" } else { "camera" };
+        self.sections
+            .iter()
+            .filter(|section| section.sends.is_some())
+            .map(|section| json!({ "mid": section.mid, "source": source(section.kind) }))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MediaKind, Section, Target, grow, source};
+
+    #[test]
+    fn sections_are_added_and_never_moved_or_multiplied() {
+        let mut sections = Vec::new();
+        grow(&mut sections, MediaKind::Audio, 1);
+        grow(&mut sections, MediaKind::Video, 2);
+        grow(&mut sections, MediaKind::Audio, 2);
+        grow(&mut sections, MediaKind::Video, 1);
+        let mids: Vec<&str> = sections.iter().map(|section: &Section| section.mid.as_str()).collect();
+        assert_eq!(mids, ["a0", "v0", "v1", "a1"]);
+        grow(&mut sections, MediaKind::Video, 1_000);
+        assert_eq!(sections.len(), 128);
+    }
+
+    #[test]
+    fn bots_of_a_loopback_host_come_from_addresses_of_their_own() {
+        let target = |url| Target::read(url).expect("an address");
+        let local = target("http://127.0.0.1:1");
+        assert_ne!(source(&local, 0), source(&local, 1));
+        assert!(source(&local, 70_000).is_none_or(|ip| ip.is_loopback()));
+        assert_eq!(source(&target("http://192.0.2.1:1"), 0), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! The host's address as a person writes it. Knows nothing of what is said there.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// Where the host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name and port, as requests name it.
+    pub(crate) authority: String,
+    /// Where that is.
+    pub(crate) address: SocketAddr,
+}
+
+/// Why an address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// https or wss.
+    #[error("{0} is served over TLS, which bots do not speak: name a plain http:// address of the same host")]
+    Tls(String),
+    /// Not an address.
+    #[error("{0} is no address of a host: expected http://NAME:PORT")]
+    Unreadable(String),
+    /// The name stands for nothing.
+    #[error("{0} is not known to this machine's resolver")]
+    Unknown(String),
+}
+
+impl Target {
+    /// Reads `http://…` or `ws://…` (or neither); a path and what follows it is left out.
+    pub(crate) fn read(url: &str) -> Result<Self, TargetError> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        match scheme {
+            "http" | "ws" => {}
+            "https" | "wss" => return Err(TargetError::Tls(url.to_owned())),
+            _ => return Err(TargetError::Unreadable(url.to_owned())),
+        }
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (name, port) = split_port(authority);
+        if name.is_empty() || name.contains('@') {
+            return Err(TargetError::Unreadable(url.to_owned()));
+        }
+        let port = port.map_or(Ok(80), str::parse).map_err(|_| TargetError::Unreadable(url.to_owned()))?;
+        let found = (name.trim_matches(['[', ']']), port).to_socket_addrs();
+        let address = found.ok().and_then(|mut found| found.next());
+        let address = address.ok_or_else(|| TargetError::Unknown(name.to_owned()))?;
+        Ok(Self { authority: authority.to_owned(), address })
+    }
+}
+
+/// Name and port; an IPv6 address stands in brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    let after_brackets = authority.find(']').map_or(0, |end| end + 1);
+    match authority[after_brackets..].rfind(':') {
+        Some(colon) => {
+            let at = after_brackets + colon;
+            (&authority[..at], Some(&authority[at + 1..]))
+        }
+        None => (authority, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, TargetError};
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (url, authority, address) in [
+            ("http://127.0.0.1:7000", "127.0.0.1:7000", "127.0.0.1:7000"),
+            ("ws://127.0.0.1:7000/session", "127.0.0.1:7000", "127.0.0.1:7000"),
+            ("127.0.0.1:7000/?room=hello", "127.0.0.1:7000", "127.0.0.1:7000"),
+            ("http://127.0.0.1", "127.0.0.1", "127.0.0.1:80"),
+            ("http://[::1]:9/", "[::1]:9", "[::1]:9"),
+        ] {
+            let target = Target::read(url).expect(url);
+            assert_eq!(
+                (target.authority.as_str(), target.address.to_string().as_str()),
+                (authority, address)
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        assert_eq!(Target::read("https://a:1").unwrap_err(), TargetError::Tls("https://a:1".into()));
+        for url in ["ftp://a", "http://", "http://a:b", "http://a@b:1"] {
+            assert_eq!(Target::read(url).unwrap_err(), TargetError::Unreadable(url.into()));
+        }
+    }
+}

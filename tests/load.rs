@@ -1,0 +1,131 @@
+//! The load client against a running host: what it says of a meeting it holds, and what of a host that is not there.
+//! Knows nothing of the host but its command.
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use tidegate_load::{Options, Report, RunError, run};
+
+/// A started host, ended with the test.
+struct Host {
+    process: Child,
+    /// Held open: a host that cannot print any more would end.
+    _lines: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Host {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["--listen", "127.0.0.1:0", "--rtc-port", "0", "--shards", "2", "--log", "error"])
+            .env_remove("TIDEGATE_ADMIN_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let mut page = String::new();
+        while !page.contains("policies") {
+            assert_ne!(lines.read_line(&mut page).expect("it prints text"), 0, "it ended early: {page}");
+        }
+        let port = page.split("localhost:").nth(1).and_then(|rest| rest.split('/').next()).expect("a port");
+        Self { process, _lines: lines, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    fn load(&self, flags: &str) -> Report {
+        let line = format!("tidegate-load {} --quiet --settle 0 {flags}", self.url);
+        let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
+        run(&options).expect("it runs")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn everyone_of_a_meeting_sees_and_hears_everyone() {
+    let host = Host::start();
+    let pid = host.process.id();
+    let report = host.load(&format!("--people 4 --join-rate 20 --duration 3 --rate 300 --pid {pid}"));
+    assert_eq!((report.joined, report.refused.len(), report.broken.len()), (4, 0, 0), "{report:?}");
+    // Twelve ways, each of 50 packets of sound and 30 pictures of two packets a second.
+    let per_s = report.received_packets_per_s;
+    assert!((12.0 * 80.0..12.0 * 140.0).contains(&per_s), "{per_s} packets/s: {report:?}");
+    assert!(report.loss < 0.01, "{report:?}");
+    assert!(report.pictures > 12 * 30, "{report:?}");
+    assert!(report.latency_p50_us > 0 && report.latency_p50_us < 1_000_000, "{report:?}");
+    assert!(report.host.is_some_and(|host| host.us_per_packet > 0.0), "{report:?}");
+}
+
+#[test]
+fn people_come_and_go_without_harm_to_those_who_stay() {
+    let host = Host::start();
+    let flags = "--scenario broadcast --people 6 --join-rate 20 --duration 4 --churn 3 --rate 300";
+    let report = host.load(flags);
+    assert!(report.joined > 6, "{report:?}");
+    assert!(report.broken.is_empty() && report.refused.is_empty(), "{report:?}");
+    assert!(report.pictures > 0 && report.loss < 0.05, "{report:?}");
+}
+
+#[test]
+fn a_host_that_is_not_there_is_one_clear_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    drop(listener);
+    let line = format!("tidegate-load {url} --quiet --people 2 --join-rate 50 --duration 1 --settle 0");
+    let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
+    let Err(RunError::Nobody(said)) = run(&options) else { panic!("somebody got in") };
+    assert!(said.contains("refused"), "{said}");
+}
+
+/// Ten minutes of a meeting that somebody leaves and somebody joins each second; `TIDEGATE_SOAK_S` is for trying it.
+#[test]
+#[ignore = "ten minutes; .ci/full runs it"]
+#[cfg(target_os = "linux")]
+fn memory_and_files_stay_where_they_are_while_people_come_and_go() {
+    let told = std::env::var("TIDEGATE_SOAK_S").ok().and_then(|text| text.parse().ok());
+    let seconds: u32 = told.unwrap_or(600);
+    let host = Host::start();
+    let pid = host.process.id();
+    let files = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
+    let before = files();
+    let flags = format!("--people 8 --join-rate 10 --churn 1 --rate 300 --duration {seconds} --pid {pid}");
+    let report = host.load(&flags);
+    assert!(
+        report.broken.is_empty() && report.refused.is_empty(),
+        "{:?} {:?}",
+        report.broken,
+        report.refused
+    );
+    assert!(report.joined >= u64::from(seconds) * 9 / 10, "{} joined", report.joined);
+    // The first part warms pools and caches up.
+    let warm = f64::from(seconds) / 10.0;
+    let settled = report.samples.iter().filter(|sample| sample.measured && sample.second > warm);
+    let memory: Vec<(f64, f64)> = settled
+        .filter_map(|sample| Some((sample.second / 60.0, sample.host_resident_kib? as f64 / 1_024.0)))
+        .collect();
+    let rise = slope(&memory);
+    println!(
+        "{rise:+.2} MiB a minute over {} samples; {before} files before, {} after",
+        memory.len(),
+        files()
+    );
+    assert!(rise < 1.0, "memory rises by {rise:.2} MiB a minute");
+    assert!(files() <= before + 8, "{before} files before, {} after", files());
+}
+
+/// The linear fit's rise.
+#[cfg(target_os = "linux")]
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let above: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let below: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    above / below
+}
