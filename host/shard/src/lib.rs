@@ -31,6 +31,8 @@ mod bell;
 mod bind;
 mod config;
 mod counters;
+#[cfg(feature = "floor")]
+pub mod floor;
 mod group;
 mod load;
 mod ring;

@@ -1,0 +1,495 @@
+//! What a whole host spends on one forwarded packet, over real UDP on loopback: the release binary with one shard, 200
+//! subscribers that are real ICE, DTLS and SRTP peers in another process, receiving, RTCP and transport-cc included.
+//! Beside it, in the same run and at the same pace, to as many sockets of another process: a loop that only encrypts
+//! and calls `sendto` for each packet, one that hands a burst to `sendmmsg`, and one whose messages carry UDP_SEGMENT.
+//! Knows nothing of the host's inside.
+//!
+//! ```text
+//! load (this program again) ─ 1 or 3 publish ─▶ host ─ × 200 ─▶ load          host's CPU by /proc
+//! encrypt ─ sendto | sendmmsg | sendmmsg + GSO ─ × 200 ─▶ sinks (this program again)   own CPU
+//! ```
+//!
+//! `cargo bench --bench host` prints the table; `-- --rounds N` repeats it (medians are told); `-- --readme` writes it
+//! into README.md.
+#![forbid(unsafe_code)]
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read as _};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tidegate_load::probe::{Cpu, Probe};
+use tidegate_shard::floor::{Burst, Floor};
+
+const SUBSCRIBERS: usize = 200;
+/// How often everything is measured; the medians are told.
+const ROUNDS: usize = 3;
+/// How long each measurement takes.
+const SECONDS: u64 = 8;
+/// Header and extensions that the host writes, in the clear.
+const HEADER_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+/// What the far process is called with.
+const AS_LOAD: &str = "--as-load";
+const AS_SINKS: &str = "--as-sinks";
+
+/// One shape of traffic.
+struct Case {
+    name: &'static str,
+    /// For the load client.
+    flags: &'static str,
+    publishers: usize,
+    /// Packets to each destination at a time.
+    each: u16,
+    /// Bytes of one, encrypted.
+    length: u16,
+    /// From burst to burst.
+    interval: Duration,
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        name: "video, frames of 5 packets of 1,200 bytes",
+        flags: "--scenario broadcast --media video --publishers 1 --rate 2400 --fps 50",
+        publishers: 1,
+        each: 5,
+        length: 1_216,
+        interval: Duration::from_millis(20),
+    },
+    Case {
+        name: "audio, one packet per destination",
+        flags: "--scenario audio --publishers 3",
+        publishers: 3,
+        each: 1,
+        length: 140,
+        interval: Duration::from_micros(6_667),
+    },
+];
+
+/// CPU for one packet, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    user: f64,
+    system: f64,
+    /// The part of the packets that did not arrive.
+    loss: f64,
+}
+
+impl Cost {
+    fn total(self) -> f64 {
+        self.user + self.system
+    }
+
+    fn of(spent: Cpu, packets: u64, arrived: u64) -> Self {
+        let each = |span: Duration| span.as_secs_f64() * 1e6 / packets.max(1) as f64;
+        let loss = 1.0 - arrived as f64 / packets.max(1) as f64;
+        Self { user: each(spent.user), system: each(spent.system), loss: loss.max(0.0) }
+    }
+}
+
+/// How a floor sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Each,
+    Batched,
+    Segmented,
+}
+
+impl Call {
+    const ALL: [Self; 3] = [Self::Each, Self::Batched, Self::Segmented];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Each => "encrypt + sendto each",
+            Self::Batched => "encrypt + sendmmsg",
+            Self::Segmented => "encrypt + sendmmsg + GSO",
+        }
+    }
+}
+
+/// What is asked for on the command line.
+struct Run {
+    rounds: usize,
+    seconds: u64,
+    subscribers: usize,
+    readme: bool,
+}
+
+/// All that was measured of one case.
+#[derive(Default)]
+struct Measured {
+    host: Vec<Cost>,
+    latency_us: Vec<(u64, u64)>,
+    resident_kib: u64,
+    floors: [Vec<Cost>; 3],
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    match arguments.peek().map(String::as_str) {
+        Some(AS_LOAD) => return tidegate_load::command(std::env::args_os().skip(1)),
+        Some(AS_SINKS) => return be_sinks(),
+        _ => {}
+    }
+    let arguments: Vec<String> = arguments.collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let after = |flag: &str| arguments.iter().skip_while(|argument| *argument != flag).nth(1);
+    // `cargo test --benches` only asks whether it runs.
+    let run = if has("--bench") {
+        let rounds = after("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+        Run { rounds, seconds: SECONDS, subscribers: SUBSCRIBERS, readme: has("--readme") }
+    } else {
+        Run { rounds: 1, seconds: 1, subscribers: 5, readme: false }
+    };
+    let measured = CASES.map(|case| {
+        let measured = measure(&case, &run);
+        print!("{}", table(&case, &measured));
+        (case, measured)
+    });
+    if run.readme {
+        write_readme(&measured);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Host and floors in turn.
+fn measure(case: &Case, run: &Run) -> Measured {
+    let mut measured = Measured::default();
+    for _ in 0..run.rounds.max(1) {
+        let report = Host::start().load(case, run);
+        let number = |name: &str| report["host"][name].as_f64().unwrap_or(f64::NAN);
+        measured.host.push(Cost {
+            user: number("user_us_per_packet"),
+            system: number("system_us_per_packet"),
+            loss: report["loss"].as_f64().unwrap_or(f64::NAN),
+        });
+        let micros = |name: &str| report[name].as_u64().unwrap_or(0);
+        measured.latency_us.push((micros("latency_p50_us"), micros("latency_p99_us")));
+        measured.resident_kib =
+            measured.resident_kib.max(report["host"]["resident_kib"].as_u64().unwrap_or(0));
+        let mut sinks = Sinks::start(run.subscribers);
+        for (call, costs) in Call::ALL.into_iter().zip(&mut measured.floors) {
+            costs.push(sinks.floor(case, call, Duration::from_secs(run.seconds)));
+        }
+    }
+    measured
+}
+
+/// The release binary, with one shard at free ports; ended with the value.
+struct Host {
+    process: Child,
+    /// Held open: a host that cannot print any more would end.
+    _lines: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Host {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["--listen", "127.0.0.1:0", "--rtc-port", "0", "--shards", "1", "--log", "error"])
+            .env_remove("TIDEGATE_ADMIN_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the host runs");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let mut page = String::new();
+        while !page.contains("policies") {
+            assert_ne!(lines.read_line(&mut page).expect("it prints text"), 0, "it ended early: {page}");
+        }
+        let port = page.split("localhost:").nth(1).and_then(|rest| rest.split('/').next()).expect("a port");
+        Self { process, _lines: lines, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// The load client's report of one case.
+    fn load(&self, case: &Case, run: &Run) -> Value {
+        let json = scratch("host-bench.json");
+        let people = run.subscribers + if case.publishers > 1 { case.publishers } else { 1 };
+        // Beyond the three, everyone only listens: each packet goes to the same number of destinations.
+        let flags = format!(
+            "{} --people {people} --join-rate 50 --settle 4 --duration {} --quiet --overcommit --threads 1",
+            case.flags, run.seconds
+        );
+        let status = again(AS_LOAD)
+            .arg(&self.url)
+            .args(flags.split(' '))
+            .args(["--pid", &self.process.id().to_string(), "--json"])
+            .arg(&json)
+            .stdout(Stdio::null())
+            .status()
+            .expect("this program runs");
+        assert!(status.success(), "the load client failed");
+        let text = std::fs::read_to_string(json).expect("the load client wrote its report");
+        let report: Value = serde_json::from_str(&text).expect("the report is JSON");
+        assert_eq!(report["joined"].as_u64(), Some(people as u64), "not everyone joined: {report}");
+        report
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// This program, as something else.
+fn again(part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.arg(part);
+    command
+}
+
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// Sockets in another process that take whatever comes, and what sends to them.
+struct Sinks {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// The other process: prints its addresses, then, for each line that it reads, how much has come.
+fn be_sinks() -> ExitCode {
+    let count = std::env::args().nth(2).and_then(|count| count.parse().ok()).unwrap_or(SUBSCRIBERS);
+    let (addresses, discarded) = tidegate_load::discard::start(count).expect("sockets on loopback");
+    addresses.iter().for_each(|address| println!("{address}"));
+    for _asked in std::io::stdin().lines() {
+        println!("{}", discarded.count());
+    }
+    ExitCode::SUCCESS
+}
+
+impl Sinks {
+    fn start(count: usize) -> Self {
+        let mut process = again(AS_SINKS)
+            .arg(count.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program runs");
+        let lines = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let mut sinks = Self { process, lines, addresses: Vec::new() };
+        for _ in 0..count {
+            let address = sinks.line().parse().expect("an address");
+            sinks.addresses.push(address);
+        }
+        sinks
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the sinks print text");
+        line.trim().to_owned()
+    }
+
+    fn count(&mut self) -> u64 {
+        use std::io::Write as _;
+        std::thread::sleep(Duration::from_millis(100));
+        writeln!(self.process.stdin.as_mut().expect("its input is piped")).expect("the sinks read");
+        self.line().parse().expect("a number")
+    }
+
+    /// One loop at the case's pace: as many bursts per second to as many destinations as the host forwards.
+    fn floor(&mut self, case: &Case, call: Call, span: Duration) -> Cost {
+        let mut sender = Encrypting::new(&self.addresses, case);
+        let own = Probe::Process(std::process::id());
+        let arrived = self.count();
+        let before = own.read().cpu.unwrap_or_default();
+        let begun = Instant::now();
+        let bursts = (span.as_secs_f64() / case.interval.as_secs_f64()) as u32;
+        for burst in 0..bursts {
+            std::thread::sleep((begun + case.interval * burst).saturating_duration_since(Instant::now()));
+            sender.burst(call);
+        }
+        let after = own.read().cpu.unwrap_or_default();
+        let spent = Cpu {
+            user: after.user.saturating_sub(before.user),
+            system: after.system.saturating_sub(before.system),
+        };
+        let packets = u64::from(bursts) * self.addresses.len() as u64 * u64::from(case.each);
+        Cost::of(spent, packets, self.count() - arrived)
+    }
+}
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = self.lines.read_to_string(&mut String::new());
+    }
+}
+
+/// Copies and encrypts each packet under its destination's own key, and sends.
+struct Encrypting<'a> {
+    destinations: &'a [SocketAddr],
+    keys: Vec<LessSafeKey>,
+    each: u16,
+    length: u16,
+    plain: Vec<u8>,
+    bytes: Vec<u8>,
+    sequence: u64,
+    socket: UdpSocket,
+    floor: Floor,
+}
+
+impl<'a> Encrypting<'a> {
+    fn new(destinations: &'a [SocketAddr], case: &Case) -> Self {
+        let key = |nth: usize| {
+            let bytes: [u8; 32] = std::array::from_fn(|at| (nth * 31 + at * 7) as u8);
+            LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).expect("32 bytes make a key"))
+        };
+        let socket = || UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+        Self {
+            destinations,
+            keys: (0..destinations.len()).map(key).collect(),
+            each: case.each,
+            length: case.length,
+            plain: vec![0x55; usize::from(case.length) - TAG_BYTES],
+            bytes: vec![0; destinations.len() * usize::from(case.each) * usize::from(case.length)],
+            sequence: 0,
+            socket: socket(),
+            floor: Floor::new(socket()).expect("a watched socket"),
+        }
+    }
+
+    fn burst(&mut self, call: Call) {
+        let length = usize::from(self.length);
+        for (nth, packet) in self.bytes.chunks_exact_mut(length).enumerate() {
+            let destination = nth / usize::from(self.each);
+            self.sequence += 1;
+            seal(&self.keys[destination], self.sequence, &self.plain, packet);
+            if call == Call::Each {
+                self.socket.send_to(packet, self.destinations[destination]).expect("loopback takes it");
+            }
+        }
+        if call != Call::Each {
+            let burst = Burst {
+                destinations: self.destinations,
+                each: self.each,
+                length: self.length,
+                bytes: &self.bytes,
+            };
+            self.floor.send(&burst, call == Call::Segmented).expect("loopback takes it");
+        }
+    }
+}
+
+fn seal(key: &LessSafeKey, sequence: u64, plain: &[u8], packet: &mut [u8]) {
+    let (space, tag_place) = packet.split_at_mut(plain.len());
+    space.copy_from_slice(plain);
+    let (header, payload) = space.split_at_mut(HEADER_BYTES);
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&sequence.to_be_bytes());
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*header), payload).expect("it seals");
+    tag_place.copy_from_slice(tag.as_ref());
+}
+
+/// The one in the middle, by total.
+fn median(costs: &[Cost]) -> Cost {
+    let mut costs = costs.to_vec();
+    costs.sort_by(|one, other| one.total().total_cmp(&other.total()));
+    costs.get(costs.len() / 2).copied().unwrap_or_default()
+}
+
+fn table(case: &Case, measured: &Measured) -> String {
+    let mut text = format!("\n{}: µs of CPU for one packet to one of the subscribers\n", case.name);
+    let mut row = |name: &str, cost: Cost, note: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "  {name:<26} {:5.2}   ({:.2} user, {:.2} system)   {:.2}% lost{note}",
+            cost.total(),
+            cost.user,
+            cost.system,
+            cost.loss * 100.0
+        );
+    };
+    let floors = measured.floors.each_ref().map(|costs| median(costs));
+    let host = median(&measured.host);
+    row("whole host", host, String::new());
+    for (call, floor) in Call::ALL.into_iter().zip(floors) {
+        let (ratio, above) = (host.total() / floor.total(), host.total() - floor.total());
+        row(call.name(), floor, format!("   host is {ratio:.2} of it, {above:+.2} µs"));
+    }
+    let [each, batched, _] = floors.map(Cost::total);
+    let _ = match case.each {
+        1 => writeln!(text, "  aim: at most sendmmsg + 0.35 µs: {:+.2} µs", host.total() - batched),
+        _ => writeln!(text, "  aim: at most 0.55 of sendto each: {:.2}", host.total() / each),
+    };
+    let latency = middle(&measured.latency_us);
+    let _ = writeln!(
+        text,
+        "  from bot to bot p50 {} µs, p99 {} µs; host memory {:.1} MiB",
+        latency.0,
+        latency.1,
+        measured.resident_kib as f64 / 1_024.0
+    );
+    text
+}
+
+fn middle(latencies: &[(u64, u64)]) -> (u64, u64) {
+    let mut latencies = latencies.to_vec();
+    latencies.sort_unstable();
+    latencies.get(latencies.len() / 2).copied().unwrap_or_default()
+}
+
+const BEGIN: &str = "<!-- measured: cargo bench --bench host -- --readme -->";
+const END: &str = "<!-- end of measured -->";
+
+/// Puts the table between the marks.
+fn write_readme(measured: &[(Case, Measured)]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&path).expect("README.md");
+    let (head, rest) = readme.split_once(BEGIN).expect("the README has the mark where the table begins");
+    let (_, tail) = rest.split_once(END).expect("the README has the mark where the table ends");
+    let table = readme_table(measured);
+    std::fs::write(path, format!("{head}{BEGIN}\n{table}{END}{tail}")).expect("README.md can be written");
+}
+
+fn readme_table(measured: &[(Case, Measured)]) -> String {
+    let mut text = format!(
+        "Measured on {}, {SUBSCRIBERS} subscribers on loopback, AES-256-GCM, one shard:\n\n\
+         | traffic | CPU per forwarded packet | packets/s one core can forward | encrypt + `sendto` each | \
+         encrypt + `sendmmsg` | with UDP_SEGMENT | bot to bot p50 / p99 | host memory |\n\
+         |---|---|---|---|---|---|---|---|\n",
+        machine()
+    );
+    for (case, measured) in measured {
+        let host = median(&measured.host);
+        let [each, batched, segmented] = measured.floors.each_ref().map(|costs| median(costs).total());
+        let (p50, p99) = middle(&measured.latency_us);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} µs ({:.2} user, {:.2} system) | {:.0},000 | {each:.2} µs | {batched:.2} µs | \
+             {segmented:.2} µs | {:.1} / {:.1} ms | {:.0} MiB |",
+            case.name,
+            host.total(),
+            host.user,
+            host.system,
+            1e3 / host.total(),
+            p50 as f64 / 1e3,
+            p99 as f64 / 1e3,
+            measured.resident_kib as f64 / 1_024.0
+        );
+    }
+    text
+}
+
+/// Processor, cores and kernel, as far as the system tells.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let model = model.map_or("an unknown processor", |(_, model)| model.trim());
+    format!("{model} ({cores} cores), Linux {}", kernel.trim())
+}
