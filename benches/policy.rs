@@ -40,11 +40,13 @@ fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let bench = Bench::new(wanted);
     println!("{:<44} {:>10} {:>10} {:>8} {:>10}", "", "native", "wasm", "ratio", "target");
+    bench.nothing();
     bench.authorize();
     bench.place();
     bench.balance();
     bench.feed();
     bench.anew();
+    bench.many();
 }
 
 struct Bench {
@@ -519,6 +521,24 @@ impl Bench {
         );
     }
 
+    /// What every call costs before a guest does anything: the smallest question, answered with nothing. The target
+    /// is for a function without arguments; a question's texts and lists cost a call into the guest each.
+    fn nothing(&self) {
+        let hand_written = component("nothing", Guest::new(Decision::Balance).build().into(), Value::Null);
+        let plugin = self.load(Decision::Balance, &hand_written);
+        let Ok(Decider::Balance(mut wasm)) = plugin.decider() else { panic!("no instance") };
+        wasm.allow(Duration::from_secs(3_600));
+        let mut native = Steady::default();
+        let moment = Moment { unix_ms: UNIX_MS, seed: 7 };
+        let request = BalanceRequest { cause: BalanceCause::Tick, place: None, moment, attrs: vec![] };
+        self.line(
+            "a question answered with nothing",
+            Some(200),
+            &mut || drop(black_box(native.balance(&request).expect("an answer"))),
+            &mut || drop(black_box(wasm.balance(&request).expect("an answer"))),
+        );
+    }
+
     fn feed(&self) {
         let cluster = cluster();
         let plugin = self.load(Decision::Allocate, &stock_plugin("allocate-spread", json!({})));
@@ -561,4 +581,46 @@ impl Bench {
             },
         );
     }
+
+    /// What a thousand live instances hold, each of which has decided once.
+    fn many(&self) {
+        const INSTANCES: usize = 1_000;
+        const TARGET_MIB: f64 = 30.0;
+        let name = "memory of 1,000 instances (auth-open)";
+        if self.wanted.as_ref().is_some_and(|word| !name.contains(word)) {
+            return;
+        }
+        let open = || stock_plugin("auth-open", Value::Null);
+        let request = join();
+        // One engine has slots for 64 threads' instances.
+        let mut config = PolicyConfig::new(open(), open(), open());
+        config.threads = 64;
+        let mut held: Vec<(Plugin, Vec<Box<dyn Authorize>>)> = Vec::new();
+        let mut count = 0;
+        let mut bytes = 0;
+        while count < INSTANCES {
+            let loader = Loader::new(&config, Arc::new(|| UNIX_MS)).expect("an engine");
+            let plugin = loader.load(Decision::Authorize, &open()).unwrap_or_else(|error| panic!("{error}"));
+            let before = resident_bytes();
+            let mut deciders = Vec::new();
+            for _ in 0..(INSTANCES - count).min(64 * 3) {
+                let mut decider = authorizer(&plugin);
+                granted(decider.as_mut(), &request);
+                deciders.push(decider);
+            }
+            bytes += resident_bytes().saturating_sub(before);
+            count += deciders.len();
+            held.push((plugin, deciders));
+        }
+        let mib = bytes as f64 / f64::from(1 << 20);
+        let missed = if mib > TARGET_MIB { "  over" } else { "" };
+        println!("{name:<44} {:>10} {mib:>6.1} MiB {:>8} {TARGET_MIB:>6.0} MiB{missed}", "", "");
+    }
+}
+
+/// What this process holds in memory; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1_024
 }

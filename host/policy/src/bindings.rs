@@ -14,4 +14,6 @@ wasmtime::component::bindgen!({
         }
     ",
     world: "tidegate:host/every",
+    // What goes into a guest is lent, not copied first.
+    ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -10,30 +10,35 @@ use tidegate_types::decision::{
     Moment, Parent, PlaceAnswer, PlaceRequest, Placement, Refusal, RouterAtPlace, Wish,
 };
 
-/// A question to authorize.
-pub(crate) fn authorize_request(request: &AuthorizeRequest) -> authorization::AuthorizeRequest {
-    authorization::AuthorizeRequest {
-        action: request.action.name().into(),
-        room: request.room.clone(),
+/// Lends a question to authorize.
+pub(crate) fn authorize_request<R>(
+    request: &AuthorizeRequest,
+    ask: impl FnOnce(authorization::AuthorizeRequest<'_>) -> R,
+) -> R {
+    let address = request.address.map(|address| address.to_string());
+    let lookups: Vec<_> = request.lookups.iter().map(lookup_result).collect();
+    ask(authorization::AuthorizeRequest {
+        action: request.action.name(),
+        room: request.room.as_deref(),
         room_people: request.room_people,
         room_since_unix_ms: request.room_since_unix_ms,
-        name: request.name.clone(),
-        identity: request.identity.clone(),
-        token: request.token.expose().into(),
-        address: request.address.map(|address| address.to_string()),
-        kind: request.kind.map(|kind| kind.name().into()),
-        source: request.source.clone(),
+        name: &request.name,
+        identity: request.identity.as_deref(),
+        token: request.token.expose(),
+        address: address.as_deref(),
+        kind: request.kind.map(tidegate_types::MediaKind::name),
+        source: request.source.as_deref(),
         moment: moment(request.moment),
-        lookups: request.lookups.iter().map(lookup_result).collect(),
-        attrs: attrs(&request.attrs),
-    }
+        lookups: &lookups,
+        attrs: &attrs(&request.attrs),
+    })
 }
 
-fn lookup_result(result: &LookupResult) -> authorization::LookupResult {
+fn lookup_result(result: &LookupResult) -> authorization::LookupResult<'_> {
     authorization::LookupResult {
-        lookup: result.lookup.clone(),
-        key: result.key.clone(),
-        outcome: result.result.clone(),
+        lookup: &result.lookup,
+        key: &result.key,
+        outcome: result.result.as_deref().map_err(String::as_str),
     }
 }
 
@@ -67,40 +72,91 @@ fn own_grant(grant: authorization::Grant) -> Grant {
     }
 }
 
-/// A question to allocate. Places that the feed does not know are left out: the guest could not name them.
-pub(crate) fn place_request(request: &PlaceRequest, places: &Places) -> allocation::PlaceRequest {
-    allocation::PlaceRequest {
-        kind: request.kind.name().into(),
-        room: request.room.clone(),
-        router_at: router_places(&request.router_at, places),
+/// Lends a question to allocate. Places that the feed does not know are left out: the guest could not name them.
+pub(crate) fn place_request<R>(
+    request: &PlaceRequest,
+    places: &Places,
+    ask: impl FnOnce(allocation::PlaceRequest<'_>) -> R,
+) -> R {
+    let router = RouterColumns::of(&request.router_at, places);
+    let parents = ParentColumns::of(&request.parents, places);
+    ask(allocation::PlaceRequest {
+        kind: request.kind.name(),
+        room: request.room.as_deref(),
+        router_at: router.lent(),
         expected_ingress_kbps: request.expected_ingress_kbps,
         expected_egress_kbps: request.expected_egress_kbps,
-        region_hint: request.region_hint.clone(),
-        parents: relay_parents(&request.parents, places),
+        region_hint: request.region_hint.as_deref(),
+        parents: parents.lent(),
         moment: moment(request.moment),
-        attrs: attrs(&request.attrs),
+        attrs: &attrs(&request.attrs),
+    })
+}
+
+/// Where a router is, in columns.
+#[derive(Default)]
+struct RouterColumns {
+    rows: Vec<u32>,
+    transports: Vec<u32>,
+    producers: Vec<u32>,
+    relays: Vec<u32>,
+    reserved_kbps: Vec<u64>,
+}
+
+impl RouterColumns {
+    fn of(router_at: &[RouterAtPlace], places: &Places) -> Self {
+        let mut columns = Self::default();
+        for at in router_at {
+            let Some(row) = places.row(at.place) else { continue };
+            columns.rows.push(row);
+            columns.transports.push(at.transports);
+            columns.producers.push(at.producers);
+            columns.relays.push(at.relays);
+            columns.reserved_kbps.push(at.reserved_kbps);
+        }
+        columns
+    }
+
+    /// Nothing rather than empty columns: each list that crosses costs a call into the guest, even an empty one.
+    fn lent(&self) -> Option<allocation::RouterPlaces<'_>> {
+        (!self.rows.is_empty()).then_some(allocation::RouterPlaces {
+            rows: &self.rows,
+            transports: &self.transports,
+            producers: &self.producers,
+            relays: &self.relays,
+            reserved_kbps: &self.reserved_kbps,
+            more: &[],
+        })
     }
 }
 
-fn router_places(router_at: &[RouterAtPlace], places: &Places) -> allocation::RouterPlaces {
-    let known = || router_at.iter().filter_map(|at| Some((places.row(at.place)?, at)));
-    allocation::RouterPlaces {
-        rows: known().map(|(row, _)| row).collect(),
-        transports: known().map(|(_, at)| at.transports).collect(),
-        producers: known().map(|(_, at)| at.producers).collect(),
-        relays: known().map(|(_, at)| at.relays).collect(),
-        reserved_kbps: known().map(|(_, at)| at.reserved_kbps).collect(),
-        more: Vec::new(),
-    }
+/// Whom a relay could copy from, in columns.
+#[derive(Default)]
+struct ParentColumns {
+    rows: Vec<u32>,
+    depth: Vec<u32>,
+    fan_out: Vec<u32>,
 }
 
-fn relay_parents(parents: &[Parent], places: &Places) -> allocation::RelayParents {
-    let known = || parents.iter().filter_map(|parent| Some((places.row(parent.place)?, parent)));
-    allocation::RelayParents {
-        rows: known().map(|(row, _)| row).collect(),
-        depth: known().map(|(_, parent)| parent.depth).collect(),
-        fan_out: known().map(|(_, parent)| parent.fan_out).collect(),
-        more: Vec::new(),
+impl ParentColumns {
+    fn of(parents: &[Parent], places: &Places) -> Self {
+        let mut columns = Self::default();
+        for parent in parents {
+            let Some(row) = places.row(parent.place) else { continue };
+            columns.rows.push(row);
+            columns.depth.push(parent.depth);
+            columns.fan_out.push(parent.fan_out);
+        }
+        columns
+    }
+
+    fn lent(&self) -> Option<allocation::RelayParents<'_>> {
+        (!self.rows.is_empty()).then_some(allocation::RelayParents {
+            rows: &self.rows,
+            depth: &self.depth,
+            fan_out: &self.fan_out,
+            more: &[],
+        })
     }
 }
 
@@ -118,15 +174,19 @@ pub(crate) fn place_answer(
     })
 }
 
-/// A question to balance.
-pub(crate) fn balance_request(request: &BalanceRequest, places: &Places) -> balancing::BalanceRequest {
-    balancing::BalanceRequest {
-        cause: request.cause.name().into(),
+/// Lends a question to balance.
+pub(crate) fn balance_request<R>(
+    request: &BalanceRequest,
+    places: &Places,
+    ask: impl FnOnce(balancing::BalanceRequest<'_>) -> R,
+) -> R {
+    ask(balancing::BalanceRequest {
+        cause: request.cause.name(),
         row: request.place.and_then(|place| places.row(place)),
         moment: moment(request.moment),
-        tables: Vec::new(),
-        attrs: attrs(&request.attrs),
-    }
+        tables: &[],
+        attrs: &attrs(&request.attrs),
+    })
 }
 
 /// What balance answered.
@@ -157,11 +217,11 @@ const fn moment(moment: Moment) -> wit::Moment {
     wit::Moment { unix_ms: moment.unix_ms, seed: moment.seed }
 }
 
-fn attrs(attrs: &[Attr]) -> Vec<wit::Attr> {
-    attrs.iter().map(|attr| wit::Attr { name: attr.name.clone(), value: attr.value.clone() }).collect()
+fn attrs(attrs: &[Attr]) -> Vec<wit::AttrParam<'_>> {
+    attrs.iter().map(|attr| wit::AttrParam { name: &attr.name, value: &attr.value }).collect()
 }
 
-fn own_attrs(attrs: Vec<wit::Attr>) -> Vec<Attr> {
+fn own_attrs(attrs: Vec<wit::AttrResult>) -> Vec<Attr> {
     attrs.into_iter().map(|attr| Attr { name: attr.name, value: attr.value }).collect()
 }
 

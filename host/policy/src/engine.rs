@@ -28,6 +28,8 @@ const TABLE_ELEMENTS: usize = 20_000;
 const CORE_INSTANCES: u32 = 16;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
+/// Bytes of a table that are cleared instead of being given back to the system: two calls less for each instance.
+const KEPT_TABLE_BYTES: usize = 8 << 10;
 
 /// An engine for all policies of one host.
 pub(crate) fn engine(policy: &PolicyConfig) -> Result<Engine, LoadError> {
@@ -68,6 +70,7 @@ fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
         .max_memory_size(policy.memory_bytes)
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEPT_BYTES)
+        .table_keep_resident(KEPT_TABLE_BYTES)
         .pagemap_scan(Enabled::Auto);
     pool
 }

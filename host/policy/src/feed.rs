@@ -7,7 +7,6 @@
 //!
 //! An instance that fell behind further than the log reaches gets the whole, so the log can be short.
 
-use crate::bindings::tidegate::policy::types::LabelColumn;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tidegate_types::Place;
@@ -49,12 +48,20 @@ impl Places {
     }
 }
 
+/// A column of texts: each told once, and its position a row.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    pub(crate) name: &'static str,
+    pub(crate) texts: Vec<String>,
+    pub(crate) values: Vec<u32>,
+}
+
 /// The whole cluster at one moment, in columns.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     generation: u64,
     places: Arc<Places>,
-    labels: Arc<Vec<LabelColumn>>,
+    labels: Arc<Vec<Labels>>,
     numbers: Vec<Vec<u64>>,
 }
 
@@ -101,7 +108,7 @@ impl Cluster {
         &self.places
     }
 
-    pub(crate) fn labels(&self) -> &[LabelColumn] {
+    pub(crate) fn labels(&self) -> &[Labels] {
         &self.labels
     }
 
@@ -124,9 +131,9 @@ impl Cluster {
 const _: () = assert!(Column::ALL.len() + WHERE_COLUMNS < 64, "handles stay small");
 
 /// Tells each distinct text once: nodes and regions are shared by many rows.
-fn label<'a>(name: &str, texts: impl Iterator<Item = &'a str>) -> LabelColumn {
+fn label<'a>(name: &'static str, texts: impl Iterator<Item = &'a str>) -> Labels {
     let mut known: HashMap<&str, u32> = HashMap::new();
-    let mut column = LabelColumn { name: name.into(), texts: Vec::new(), values: Vec::new() };
+    let mut column = Labels { name, texts: Vec::new(), values: Vec::new() };
     for text in texts {
         let next = u32::try_from(column.texts.len()).unwrap_or(u32::MAX);
         let handle = *known.entry(text).or_insert_with(|| {

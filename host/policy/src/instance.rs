@@ -2,7 +2,7 @@
 
 use crate::allowance::Allowance;
 use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing, cluster_feed};
-use crate::bindings::tidegate::policy::types::Column as WitColumn;
+use crate::bindings::tidegate::policy::types::{Column as WitColumn, LabelColumn as WitLabels};
 use crate::convert;
 use crate::feed::{self, Cluster, Places};
 use crate::host;
@@ -58,8 +58,9 @@ impl<E: Send> host::Instance for Guest<E> {
 impl host::Authorize for Guest<authorization::Guest> {
     fn authorize(&mut self, request: &AuthorizeRequest) -> Result<AuthorizeAnswer, Failure> {
         self.store.data_mut().unix_ms = request.moment.unix_ms;
-        let request = convert::authorize_request(request);
-        let answer = self.exports.call_authorize(&mut self.store, &request);
+        let answer = convert::authorize_request(request, |request| {
+            self.exports.call_authorize(&mut self.store, request)
+        });
         answer.map(convert::authorize_answer).map_err(|error| self.failed(&error))
     }
 }
@@ -67,22 +68,21 @@ impl host::Authorize for Guest<authorization::Guest> {
 impl<D: Send> host::Fed for Guest<Fed<D>> {
     fn reset(&mut self, cluster: &Cluster) -> Result<(), Failure> {
         self.places = cluster.places().clone();
-        let columns: Vec<WitColumn> = feed::columns()
+        let columns: Vec<WitColumn<'_>> = feed::columns()
             .zip(cluster.numbers())
-            .map(|((name, unit), values)| WitColumn {
-                name: name.into(),
-                unit: unit.into(),
-                values: values.clone(),
-            })
+            .map(|((name, unit), values)| WitColumn { name, unit, values })
+            .collect();
+        let texts: Vec<Vec<&str>> =
+            cluster.labels().iter().map(|label| label.texts.iter().map(String::as_str).collect()).collect();
+        let labels: Vec<WitLabels<'_>> = cluster
+            .labels()
+            .iter()
+            .zip(&texts)
+            .map(|(label, texts)| WitLabels { name: label.name, texts, values: &label.values })
             .collect();
         let rows = u32::try_from(cluster.rows()).unwrap_or(u32::MAX);
-        let told = self.exports.feed.call_reset(
-            &mut self.store,
-            cluster.generation(),
-            rows,
-            &columns,
-            cluster.labels(),
-        );
+        let told =
+            self.exports.feed.call_reset(&mut self.store, cluster.generation(), rows, &columns, &labels);
         told.map_err(|error| self.failed(&error))
     }
 
@@ -98,8 +98,10 @@ impl<D: Send> host::Fed for Guest<Fed<D>> {
 impl host::Allocate for Guest<Fed<allocation::Guest>> {
     fn place(&mut self, request: &PlaceRequest) -> Result<PlaceAnswer, Failure> {
         self.store.data_mut().unix_ms = request.moment.unix_ms;
-        let request = convert::place_request(request, &self.places);
-        match self.exports.decide.call_place(&mut self.store, &request) {
+        let answer = convert::place_request(request, &self.places, |request| {
+            self.exports.decide.call_place(&mut self.store, request)
+        });
+        match answer {
             Ok(answer) => convert::place_answer(answer, &self.places),
             Err(error) => Err(self.failed(&error)),
         }
@@ -109,8 +111,10 @@ impl host::Allocate for Guest<Fed<allocation::Guest>> {
 impl host::Balance for Guest<Fed<balancing::Guest>> {
     fn balance(&mut self, request: &BalanceRequest) -> Result<BalanceAnswer, Failure> {
         self.store.data_mut().unix_ms = request.moment.unix_ms;
-        let request = convert::balance_request(request, &self.places);
-        match self.exports.decide.call_balance(&mut self.store, &request) {
+        let answer = convert::balance_request(request, &self.places, |request| {
+            self.exports.decide.call_balance(&mut self.store, request)
+        });
+        match answer {
             Ok(answer) => convert::balance_answer(answer, &self.places),
             Err(error) => Err(self.failed(&error)),
         }

@@ -379,7 +379,8 @@ impl Plugin {
         instance: &wasmtime::component::Instance,
     ) -> Result<(), LoadError> {
         let lifecycle = self.lifecycle.load(&mut *store, instance).map_err(|error| self.failed(&error))?;
-        let problems = lifecycle.call_configure(store, &self.setup()).map_err(|error| self.failed(&error))?;
+        let problems = self.setup(|setup| lifecycle.call_configure(store, setup));
+        let problems = problems.map_err(|error| self.failed(&error))?;
         if problems.is_empty() {
             return Ok(());
         }
@@ -389,17 +390,21 @@ impl Plugin {
         Err(LoadError::Configuration { origin: self.label.clone(), problems })
     }
 
-    fn setup(&self) -> lifecycle::Setup {
-        let offered =
-            |(name, unit): (&str, &str)| lifecycle::OfferedColumn { name: name.into(), unit: unit.into() };
+    /// Lends all that an instance gets to know before its first decision.
+    fn setup<R>(&self, tell: impl FnOnce(lifecycle::Setup<'_>) -> R) -> R {
         let fed = !matches!(self.entry, Entry::Authorize(_));
-        lifecycle::Setup {
-            decision: self.decision.name().into(),
-            configuration: self.configuration.clone(),
-            columns: feed::columns().filter(|_| fed).map(offered).collect(),
-            lookups: self.lookups.clone(),
-            attrs: Vec::new(),
-        }
+        let columns: Vec<_> = feed::columns()
+            .filter(|_| fed)
+            .map(|(name, unit)| lifecycle::OfferedColumn { name, unit })
+            .collect();
+        let lookups: Vec<&str> = self.lookups.iter().map(String::as_str).collect();
+        tell(lifecycle::Setup {
+            decision: self.decision.name(),
+            configuration: &self.configuration,
+            columns: &columns,
+            lookups: &lookups,
+            attrs: &[],
+        })
     }
 
     fn failed(&self, error: &wasmtime::Error) -> LoadError {

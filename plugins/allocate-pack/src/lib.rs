@@ -101,10 +101,17 @@ impl Allocate for Pack {
 }
 
 impl Pack {
+    /// The busiest where the router is; else on a node where it is; else anywhere.
     fn busiest_with_room<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
         let home = Home::of(request, cluster);
-        let open = cluster.shards().filter(|&shard| self.configuration.has_room(shard));
-        open.max_by_key(|&shard| (home.closeness(shard), load(shard), std::cmp::Reverse(shard.row())))
+        let has_room = |shard: Shard<'_>| self.configuration.has_room(shard);
+        let there = home.rows.iter().filter_map(|&row| cluster.shard(row));
+        let there = there.filter(|&shard| !shard.is_draining() && has_room(shard));
+        let near = || cluster.busiest(|shard| home.nodes.contains(&shard.node()) && has_room(shard));
+        let known = there
+            .max_by_key(|&shard| (load(shard), std::cmp::Reverse(shard.row())))
+            .or_else(|| if home.nodes.is_empty() { None } else { near() });
+        known.or_else(|| cluster.busiest(has_room))
     }
 
     /// Beyond every watermark: spread what comes, or refuse it.
@@ -112,7 +119,7 @@ impl Pack {
         if self.configuration.refuse_when_full {
             return None;
         }
-        cluster.shards().min_by_key(|&shard| (load(shard), shard.row()))
+        cluster.least_busy(|_| true)
     }
 }
 
@@ -125,13 +132,11 @@ struct Home {
 impl Home {
     fn of(request: &PlaceRequest, cluster: &Cluster) -> Self {
         let rows: Vec<u32> = request.router_at.iter().map(|at| at.row).collect();
-        let nodes = rows.iter().filter_map(|&row| cluster.shard(row)).map(Shard::node).collect();
+        let mut nodes: Vec<u64> =
+            rows.iter().filter_map(|&row| cluster.shard(row)).map(Shard::node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
         Self { rows, nodes }
-    }
-
-    /// 2: on a shard that holds the router; 1: on such a node; 0: elsewhere.
-    fn closeness(&self, shard: Shard<'_>) -> u8 {
-        if self.rows.contains(&shard.row()) { 2 } else { u8::from(self.nodes.contains(&shard.node())) }
     }
 }
 

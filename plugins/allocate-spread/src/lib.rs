@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use tidegate_sdk::allocate::{
     Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup, Shard,
+    Setup,
 };
 
 const SCHEMA: &str = include_str!("../configuration.schema.json");
@@ -53,16 +53,12 @@ impl Allocate for Spread {
     fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
         let shard = match request.kind {
             PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => cluster.shards().min_by_key(|&shard| load(shard)),
+            _ => cluster.least_busy(|_| true),
         };
         shard
             .map(Placement::on)
             .ok_or_else(|| Refusal::full("No shard can take this: none is alive, or all drain."))
     }
-}
-
-fn load(shard: Shard<'_>) -> (u64, u64, u32) {
-    (shard.expected_egress().kbps(), shard.expected_transports(), shard.row())
 }
 
 tidegate_sdk::register!(allocate: Spread = Spread::default());

@@ -51,7 +51,7 @@ impl Configuration {
 }
 
 /// What is remembered of one shard between ticks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Watch {
     slow_ticks: u32,
     rest_ticks: u32,
@@ -61,7 +61,8 @@ struct Watch {
 #[derive(Default)]
 struct Steady {
     configuration: Configuration,
-    /// By node and shard, since row handles change with each reset; holds the shards of the last tick only.
+    /// By node and shard, since row handles change with each reset; holds only those of the last tick that were slow
+    /// or at rest.
     watched: BTreeMap<(u64, u64), Watch>,
 }
 
@@ -99,7 +100,9 @@ impl Steady {
             if watch.slow_ticks >= self.configuration.ticks && watch.rest_ticks == 0 {
                 slow.push(shard);
             }
-            self.watched.insert(name, watch);
+            if watch != Watch::default() {
+                self.watched.insert(name, watch);
+            }
         }
         slow.sort_by_key(|shard| std::cmp::Reverse(shard.forward_delay_p99()));
         slow.into_iter().filter_map(|shard| self.relieve(shard, cluster)).collect()

@@ -161,11 +161,11 @@ impl From<wire::PlaceRequest> for PlaceRequest {
         Self {
             kind: PlaceKind::named(request.kind),
             room: request.room,
-            router_at: routers_in(&request.router_at),
+            router_at: request.router_at.as_ref().map(routers_in).unwrap_or_default(),
             expected_ingress: Bitrate::from_kbps(request.expected_ingress_kbps),
             expected_egress: Bitrate::from_kbps(request.expected_egress_kbps),
             region_hint: request.region_hint,
-            parents: parents_in(&request.parents),
+            parents: request.parents.as_ref().map(parents_in).unwrap_or_default(),
             moment: request.moment.into(),
             attrs: attrs_in(request.attrs),
         }

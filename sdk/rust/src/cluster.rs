@@ -138,6 +138,8 @@ pub struct Cluster {
     removed: Vec<bool>,
     /// Rows that are there and not draining, in order: what [`Cluster::shards`] walks.
     open: Vec<u32>,
+    /// Egress, reported and promised, a row: kept beside its parts, since it is what most scans read.
+    expected_egress: Vec<u64>,
 }
 
 impl Cluster {
@@ -152,6 +154,7 @@ impl Cluster {
         cluster.known[Column::Shard as usize] = (0..u64::from(shards)).collect();
         cluster.removed = vec![false; cluster.rows];
         cluster.list_open();
+        cluster.sum_egress();
         cluster
     }
 
@@ -161,6 +164,7 @@ impl Cluster {
             *cell = value;
         }
         self.list_open();
+        self.sum_egress_of(row as usize);
     }
 
     /// Shards that may take new work: there, and not draining.
@@ -191,10 +195,63 @@ impl Cluster {
         self.open.get(usize::try_from(index).ok()?).map(|&row| Shard { cluster: self, row })
     }
 
+    /// Of the shards that may take new work and that `fits` admits, the one with the least egress, reported and
+    /// promised; then with the fewest transports; then the first. `fits` is asked only of those that would win, so a
+    /// large cluster costs little more than a walk over one list of numbers.
+    #[must_use]
+    pub fn least_busy(&self, fits: impl FnMut(Shard<'_>) -> bool) -> Option<Shard<'_>> {
+        self.foremost(|one, other| one < other, fits)
+    }
+
+    /// The same with the most egress, then the most transports, then the first.
+    #[must_use]
+    pub fn busiest(&self, fits: impl FnMut(Shard<'_>) -> bool) -> Option<Shard<'_>> {
+        self.foremost(|one, other| one > other, fits)
+    }
+
+    /// The open shard that no other is before, by egress and then by transports.
+    #[inline]
+    fn foremost(
+        &self,
+        before: impl Fn(u64, u64) -> bool,
+        mut fits: impl FnMut(Shard<'_>) -> bool,
+    ) -> Option<Shard<'_>> {
+        let mut best: Option<Shard<'_>> = None;
+        let mut least = if before(0, 1) { u64::MAX } else { 0 };
+        for (row, &egress) in (0..).zip(&self.expected_egress) {
+            if before(least, egress) {
+                continue;
+            }
+            let shard = Shard { cluster: self, row };
+            let wins = best.is_none_or(|best| {
+                before(egress, least) || before(shard.expected_transports(), best.expected_transports())
+            });
+            if wins && shard.is_open() && fits(shard) {
+                (best, least) = (Some(shard), egress);
+            }
+        }
+        best
+    }
+
     /// Does the feed carry this column? Otherwise its values read as 0.
     #[must_use]
     pub const fn carries(&self, column: Column) -> bool {
         self.carried[column as usize]
+    }
+
+    fn sum_egress(&mut self) {
+        let parts =
+            self.known[Column::Egress as usize].iter().zip(&self.known[Column::ReservedEgress as usize]);
+        self.expected_egress.clear();
+        self.expected_egress.extend(parts.map(|(reported, promised)| reported.saturating_add(*promised)));
+    }
+
+    fn sum_egress_of(&mut self, row: usize) {
+        let part = |column: Column| self.known[column as usize].get(row).copied().unwrap_or(0);
+        let sum = part(Column::Egress).saturating_add(part(Column::ReservedEgress));
+        if let Some(cell) = self.expected_egress.get_mut(row) {
+            *cell = sum;
+        }
     }
 
     fn list_open(&mut self) {
@@ -233,6 +290,7 @@ impl Cluster {
             }
         }
         self.list_open();
+        self.sum_egress();
     }
 
     fn take_column(&mut self, column: wire_types::Column) {
@@ -269,6 +327,9 @@ impl Cluster {
             };
             if let Some(cell) = cells.and_then(|cells| cells.get_mut(row as usize)) {
                 *cell = value;
+            }
+            if matches!(handle, Some(Handle::Known(Column::Egress | Column::ReservedEgress))) {
+                self.sum_egress_of(row as usize);
             }
         }
         for &row in removed {
@@ -447,6 +508,10 @@ impl<'a> Shard<'a> {
     pub fn is_draining(self) -> bool {
         self.value(Column::Draining) != 0
     }
+
+    fn is_open(self) -> bool {
+        !self.is_draining() && self.cluster.removed.get(self.row as usize) == Some(&false)
+    }
 }
 
 thread_local! {
@@ -489,6 +554,7 @@ impl wire::Guest for Feed {
 #[cfg(test)]
 mod tests {
     use super::{Cluster, Column, Shard, wire_types};
+    use crate::moment::Moment;
     use std::time::Duration;
 
     fn column(name: &str, values: &[u64]) -> wire_types::Column {
@@ -530,6 +596,40 @@ mod tests {
         assert!(cluster.delta(4, &[1, 0, 9, 1], &[0, 2, 0, 9], &[250, 8, 1, 1], &[]));
         assert_eq!(cluster.shard(0).unwrap().forward_delay_p99(), Duration::from_micros(250));
         assert_eq!(cluster.shard(2).unwrap().named("tide-height"), Some(8));
+    }
+
+    /// Walking one list and asking only winners must answer as sorting every open shard by all it is judged by does.
+    #[test]
+    fn the_least_busy_and_the_busiest_are_those_that_a_sort_finds() {
+        let mut random = Moment { seed: 11, ..Moment::default() }.random();
+        for _ in 0..500 {
+            let mut cluster = Cluster::with_shards(8);
+            for row in 0..8 {
+                for column in [Column::Egress, Column::ReservedEgress, Column::Transports, Column::Draining] {
+                    let bound = if column == Column::Draining { 2 } else { 3 };
+                    cluster.set(row, column, random.below(bound));
+                }
+            }
+            let admitted = |shard: Shard<'_>| shard.row() % 3 != 1;
+            let load = |shard: &Shard<'_>| (shard.expected_egress(), shard.expected_transports());
+            let least = cluster.shards().filter(|&shard| admitted(shard)).min_by_key(load);
+            assert_eq!(cluster.least_busy(admitted).map(Shard::row), least.map(Shard::row));
+            let most = cluster.shards().filter(|&shard| admitted(shard));
+            let most = most.max_by_key(|shard| (load(shard), std::cmp::Reverse(shard.row())));
+            assert_eq!(cluster.busiest(admitted).map(Shard::row), most.map(Shard::row));
+        }
+    }
+
+    #[test]
+    fn a_delta_moves_what_scans_read() {
+        let mut cluster = Cluster::default();
+        cluster.reset(1, 2, vec![column("egress", &[5, 9]), column("reserved-egress", &[0, 0])], Vec::new());
+        assert_eq!(cluster.least_busy(|_| true).map(Shard::row), Some(0));
+        assert!(cluster.delta(1, &[1], &[0], &[7], &[]));
+        assert_eq!(cluster.least_busy(|_| true).map(Shard::row), Some(1));
+        assert!(cluster.delta(1, &[], &[], &[], &[1]));
+        assert_eq!(cluster.least_busy(|_| true).map(Shard::row), Some(0));
+        assert_eq!(cluster.busiest(|shard| shard.row() == 9), None);
     }
 
     #[test]
