@@ -87,6 +87,10 @@ pub struct Limits {
     pub connections: u32,
     /// Sessions alive in all; then 503.
     pub sessions: u32,
+    /// WHIP and WHEP resources alive from one address; then 429.
+    pub resources_per_address: u32,
+    /// WHIP and WHEP resources alive in all; then 429.
+    pub resources: u32,
     /// Messages waiting for a slow socket; then the socket is closed, the session may be resumed.
     pub socket_queue: usize,
     /// Replies and notices waiting for a session; then the session ends.
@@ -110,6 +114,8 @@ impl Default for Limits {
             connections_per_address: 1_024,
             connections: 16_384,
             sessions: 10_000,
+            resources_per_address: 256,
+            resources: 8_192,
             socket_queue: 512,
             session_queue: 1_024,
             kept: Duration::from_secs(30),

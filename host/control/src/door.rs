@@ -7,6 +7,7 @@ use crate::http::{Names, Pages};
 use crate::limit::{Buckets, Counts};
 use crate::operations::{Operations, ToDirectory};
 use crate::session::{Numbers, Sessions};
+use crate::whip::Resources;
 use std::sync::Arc;
 use tidegate_types::Secret;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,7 @@ pub(crate) struct Door {
     pub(crate) joins: Arc<Buckets>,
     pub(crate) sockets: Arc<Counts>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) resources: Arc<Resources>,
     pub(crate) inquiries: Inquiries,
     pub(crate) operations: Arc<dyn Operations>,
 }
@@ -48,6 +50,7 @@ impl Door {
             joins,
             sockets: Counts::new(limits.sockets_per_address, u32::MAX),
             sessions,
+            resources: Resources::new(&limits),
             inquiries,
             operations,
         })

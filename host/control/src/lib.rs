@@ -40,6 +40,7 @@ mod operations;
 mod problem;
 mod sdp;
 mod session;
+mod whip;
 
 pub use admin::openapi;
 pub use config::{Asset, Assets, ControlConfig, Limits, TlsFiles};
@@ -50,3 +51,5 @@ pub use problem::Problem;
 pub use sdp::fuzz_offer;
 #[doc(hidden)]
 pub use session::fuzz_message;
+#[doc(hidden)]
+pub use whip::fuzz_fragment;

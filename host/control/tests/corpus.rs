@@ -1,7 +1,7 @@
 //! The fuzz targets' bodies over the checked-in corpus: each entry as it is, cut, and with each of its bytes changed.
 
 use std::path::Path;
-use tidegate_control::{fuzz_message, fuzz_offer};
+use tidegate_control::{fuzz_fragment, fuzz_message, fuzz_offer};
 
 /// `step`: every how many bytes an entry is cut and changed.
 fn digest(folder: &str, step: usize, body: fn(&[u8])) {
@@ -24,6 +24,11 @@ fn digest(folder: &str, step: usize, body: fn(&[u8])) {
 #[test]
 fn the_message_corpus_is_digested() {
     digest("corpus/message", 1, fuzz_message);
+}
+
+#[test]
+fn the_fragment_corpus_is_digested() {
+    digest("corpus/fragment", 1, fuzz_fragment);
 }
 
 #[test]

@@ -61,7 +61,8 @@ async fn ask_policy(door: &Door, peer: Peer, token: &str) -> Result<(), Problem>
     door.inquiries.ask(body).await.map(|_| ())
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token of a request (RFC 6750, section 2.1), if it is not empty.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())

@@ -8,6 +8,6 @@ mod views;
 
 pub use routes::openapi;
 
-pub(crate) use guard::{guard, may_see_console};
+pub(crate) use guard::{bearer, guard, may_see_console};
 pub(crate) use inquiry::{ITSELF, Inquiries};
 pub(crate) use routes::routes;

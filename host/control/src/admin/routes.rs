@@ -5,6 +5,7 @@ use super::views::{
 };
 use crate::door::Door;
 use crate::problem::Problem;
+use crate::whip;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -23,11 +24,26 @@ const DECISIONS_MOST: usize = 1_000;
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Tidegate admin API",
-        description = "What exists in a Tidegate host and what decided it. Answered on loopback, or to whoever \
-                       bears the admin token."
+        title = "Tidegate HTTP API",
+        description = "WHIP and WHEP, for whom the authorize policy lets in; and the admin API below /api: what \
+                       exists in a Tidegate host and what decided it, answered on loopback, or to whoever bears \
+                       the admin token."
     ),
-    paths(rooms, people, tracks, places, relays, policies, decisions, wishes),
+    paths(
+        rooms,
+        people,
+        tracks,
+        places,
+        relays,
+        policies,
+        decisions,
+        wishes,
+        whip::routes::publish,
+        whip::routes::watch,
+        whip::routes::watch_chosen,
+        whip::routes::patch,
+        whip::routes::end
+    ),
     components(schemas(Problem))
 )]
 struct Document;

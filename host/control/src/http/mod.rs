@@ -16,6 +16,7 @@ use crate::admin;
 use crate::count::write_metric;
 use crate::door::Door;
 use crate::problem::Problem;
+use crate::whip;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -50,6 +51,7 @@ pub(crate) fn routes(door: Arc<Door>) -> Router {
     Router::new()
         .route("/session", get(session::upgrade))
         .route("/healthz", get(health))
+        .merge(whip::routes(&door))
         .merge(guarded)
         .fallback(get(assets::serve))
         .method_not_allowed_fallback(wrong_method)
@@ -73,7 +75,7 @@ async fn before(State(door): State<Arc<Door>>, request: Request, next: Next) -> 
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path is for GET only")
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path knows no such method")
 }
 
 async fn health(State(door): State<Arc<Door>>) -> Response {
@@ -90,6 +92,8 @@ async fn metrics(State(door): State<Arc<Door>>) -> Response {
     }
     let sessions = door.sessions.len() as u64;
     write_metric(&mut text, "gauge", "tidegate_sessions", "Sessions alive.", sessions);
+    let resources = door.resources.len() as u64;
+    write_metric(&mut text, "gauge", "tidegate_whip_resources", "WHIP and WHEP resources alive.", resources);
     let sockets = u64::from(door.sockets.open());
     write_metric(&mut text, "gauge", "tidegate_sockets", "WebSockets open.", sockets);
     door.counters.write(&mut text);

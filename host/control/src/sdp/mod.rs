@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use answer::{AnswerHead, Sending, Verdict, write_answer};
 pub(crate) use media::{MediaSection, forwarded, receive_parameters, send_parameters};
-pub(crate) use offer::{Offer, Section, parse_offer};
+pub(crate) use offer::{OFFER_BYTES, Offer, OfferError, Section, is_ice, parse_offer};
 
 /// What a fuzzer calls: reads arbitrary bytes as an offer and, where it is one, answers it. Must not panic; an
 /// answer must read as SDP and be no wider than its offer.

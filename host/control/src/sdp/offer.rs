@@ -234,7 +234,8 @@ fn read_transport(mid: &str, lines: &Lines<'_>) -> Result<RemoteTransport, Offer
     Ok(RemoteTransport { ice, fingerprint: read_fingerprint(mid, lines)?, role: read_role(mid, lines)? })
 }
 
-fn is_ice(text: &str, least: usize) -> bool {
+/// Whether a text is made of at least so many ICE characters (RFC 8839, section 5.4).
+pub(crate) fn is_ice(text: &str, least: usize) -> bool {
     (least..=256).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }

@@ -20,7 +20,7 @@ pub(crate) type Heard = Result<Numbered, Unreadable>;
 #[derive(Debug)]
 pub(crate) enum ToSocket {
     /// Send this.
-    Text(String),
+    Say(HostMessage),
     /// Close with this code and reason.
     Close(u16, &'static str),
 }
@@ -169,7 +169,7 @@ impl Driver {
     }
 
     fn answer(&mut self, id: Option<u64>, problem: Problem) {
-        self.say(&HostMessage::Error { id, problem });
+        self.say(HostMessage::Error { id, problem });
     }
 
     /// The socket broke: whoever is inside may come back for a while.
@@ -182,9 +182,9 @@ impl Driver {
     }
 
     /// A socket whose queue is full is given up; its writer closes it when it finds the queue gone.
-    fn say(&mut self, message: &HostMessage) {
+    fn say(&mut self, message: HostMessage) {
         let Some(socket) = &self.socket else { return };
-        match socket.say.try_send(ToSocket::Text(message.to_text())) {
+        match socket.say.try_send(ToSocket::Say(message)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.sessions.counters.slow_sockets.add();
@@ -197,13 +197,13 @@ impl Driver {
     /// Carries out what the machine wants; `false` once the session is over.
     async fn flush(&mut self) -> bool {
         let Output { messages, requests, over } = self.session.take_output();
-        for message in &messages {
+        for message in messages {
             self.say(message);
         }
         for request in requests {
             self.known = true;
             if self.sessions.to_directory.send(ToDirectory::Request(request)).await.is_err() {
-                self.say(&HostMessage::Ended {
+                self.say(HostMessage::Ended {
                     code: "host-failed".into(),
                     message: "the host is failing".into(),
                     rejoin: true,

@@ -61,7 +61,10 @@ pub(crate) struct Session {
 #[derive(Debug)]
 enum Phase {
     Outside,
-    Joining,
+    /// With every track, or only with those asked for.
+    Joining {
+        takes_all: bool,
+    },
     Inside(Box<Inside>),
     Over,
 }
@@ -69,6 +72,8 @@ enum Phase {
 #[derive(Debug)]
 struct Inside {
     joined: Joined,
+    /// New tracks are wanted unasked.
+    takes_all: bool,
     room: Room,
     peer: Peer,
     /// The offer under way, and who is to be answered; `None` once that one's socket broke.
@@ -229,7 +234,7 @@ impl Session {
         if !matches!(self.phase, Phase::Outside) {
             return Err(Problem::out_of_order("already-inside", "this session has joined; leave first"));
         }
-        self.phase = Phase::Joining;
+        self.phase = Phase::Joining { takes_all: join.takes_all };
         self.request(
             id,
             RequestBody::Join(JoinRequest {
@@ -244,8 +249,9 @@ impl Session {
     }
 
     fn on_joined(&mut self, id: Option<u64>, joined: Joined) {
-        let (room, peer) = (Room::new(&joined), Peer::new(&joined));
-        let inside = Inside { joined, room, peer, flight: None, next_offer: None, asked: None };
+        let takes_all = joined.grant.subscribe && !matches!(self.phase, Phase::Joining { takes_all: false });
+        let (room, peer) = (Room::new(&joined, takes_all), Peer::new(&joined));
+        let inside = Inside { joined, takes_all, room, peer, flight: None, next_offer: None, asked: None };
         let entered = inside.entered(&self.resume);
         self.phase = Phase::Inside(Box::new(inside));
         if let Some(id) = id {
@@ -273,7 +279,7 @@ impl Session {
             self.on_done(pending, ReplyBody::Done);
             return;
         }
-        if matches!(self.phase, Phase::Joining) {
+        if matches!(self.phase, Phase::Joining { .. }) {
             self.phase = Phase::Outside;
         }
         if let Some(id) = pending.id {
@@ -437,7 +443,7 @@ impl Inside {
             NoticeBody::PersonLeft(person) => self.on_left(person),
             NoticeBody::TrackPublished(track) if track.person != me => {
                 let message = HostMessage::TrackPublished(TrackMessage::from(&track));
-                self.room.publish(track, self.joined.grant.subscribe);
+                self.room.publish(track, self.takes_all);
                 vec![message]
             }
             NoticeBody::TrackEnded(producer) => self.on_track_ended(producer),

@@ -53,6 +53,21 @@ pub(crate) struct Join {
     pub(crate) name: String,
     pub(crate) token: Secret,
     pub(crate) attrs: Vec<Attr>,
+    /// Tracks are wanted unasked; else only those that it subscribes to.
+    pub(crate) takes_all: bool,
+}
+
+impl Join {
+    /// That of a door whose clients say it without JSON; held to the same bounds.
+    pub(crate) fn outside(room: &str, name: &str, token: Secret) -> Result<Self, Problem> {
+        let room = label("/room", &Value::from(room), ROOM_LETTERS)?;
+        let name =
+            if name.is_empty() { String::new() } else { label("/name", &Value::from(name), NAME_LETTERS)? };
+        if token.expose().len() > TOKEN_BYTES {
+            return Err(Problem::schema("/token", format!("a token has at most {TOKEN_BYTES} bytes")));
+        }
+        Ok(Self { room, name, token, attrs: Vec::new(), takes_all: false })
+    }
 }
 
 /// `offer`.
@@ -105,6 +120,7 @@ fn read_body(fields: &Fields<'_>) -> Result<ClientMessage, Problem> {
             name: fields.optional_label("name", NAME_LETTERS)?,
             token: Secret::new(fields.optional_text("token", TOKEN_BYTES)?.unwrap_or_default()),
             attrs: fields.attrs()?,
+            takes_all: true,
         }),
         "resume" => ClientMessage::Resume(Secret::new(fields.text("resume", 128)?)),
         "offer" => ClientMessage::Offer(OfferMessage {

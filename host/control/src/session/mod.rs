@@ -17,8 +17,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use drive::{Heard, ToSocket};
 pub(crate) use machine::Numbers;
-pub(crate) use message::MESSAGE_BYTES;
 pub use message::fuzz_message;
-pub(crate) use socket::serve;
+pub(crate) use message::{
+    Answered, ClientMessage, Entered, HostMessage, Join, MESSAGE_BYTES, Numbered, OfferMessage, OkBody,
+    TrackMessage,
+};
+pub(crate) use socket::{begin, serve};
 pub(crate) use table::Sessions;

@@ -54,13 +54,14 @@ impl Track {
 }
 
 impl Room {
-    pub(super) fn new(joined: &Joined) -> Self {
+    /// `wanted`: all tracks are, until the client says otherwise.
+    pub(super) fn new(joined: &Joined, wanted: bool) -> Self {
         let mut room = Self::default();
         for person in joined.people.iter().filter(|person| person.person != joined.person) {
             room.people.insert(person.person, person.clone());
         }
         for track in joined.tracks.iter().filter(|track| track.person != joined.person) {
-            room.publish(track.clone(), joined.grant.subscribe);
+            room.publish(track.clone(), wanted);
         }
         room
     }

@@ -100,6 +100,16 @@ fn no_session(sessions: &Sessions, address: IpAddr) -> Problem {
     Problem::too_many("too-many-joins", format!("resumptions are bounded to {}", sessions.joins.bound()))
 }
 
+/// Begins a session for a client that is no socket: its ends of the two queues.
+pub(crate) fn begin(
+    sessions: &Arc<Sessions>,
+    address: IpAddr,
+) -> Result<(mpsc::Sender<Heard>, mpsc::Receiver<ToSocket>), Problem> {
+    let (attachment, hear, say) = queues(sessions, None);
+    sessions.begin(address, attachment)?;
+    Ok((hear, say))
+}
+
 fn queues(
     sessions: &Sessions,
     resumed: Option<u64>,
@@ -136,7 +146,7 @@ async fn pump(
         loop {
             let sent = tokio::select! {
                 message = from_session.recv() => match message {
-                    Some(ToSocket::Text(text)) => write(&mut writer, text).await,
+                    Some(ToSocket::Say(message)) => write(&mut writer, message.to_text()).await,
                     Some(ToSocket::Close(code, reason)) => return shut(&mut writer, code, reason).await,
                     None => return shut(&mut writer, close::TRY_AGAIN, "messages were not read in time").await,
                 },
