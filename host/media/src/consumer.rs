@@ -549,6 +549,22 @@ impl Consumer {
         Some((outgoing, sequence))
     }
 
+    /// The header of a packet of padding on the retransmission stream, and its extended sequence; `None` before
+    /// any media: the peer knows nothing of it yet.
+    pub fn padding_header(&mut self) -> Option<(Outgoing, u64)> {
+        let (ssrc, payload_type) = self.rtx?;
+        let (timestamp, _) = self.last_timestamp?;
+        let sequence = self.next_rtx_sequence;
+        self.next_rtx_sequence += 1;
+        Some((Outgoing { marker: false, payload_type, sequence: sequence as u16, timestamp, ssrc }, sequence))
+    }
+
+    /// Padding can be sent to its peer, and is told about.
+    #[must_use]
+    pub fn pads(&self) -> bool {
+        self.rtx.is_some() && self.last_timestamp.is_some() && self.ids.transport_sequence.is_some()
+    }
+
     /// What the source's RTP time `rtp` is called towards the peer, for sender reports.
     #[must_use]
     pub fn outgoing_timestamp(&self, rtp: u32) -> Option<u32> {

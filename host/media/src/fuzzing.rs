@@ -4,6 +4,7 @@
 use crate::arrivals::Arrivals;
 use crate::association::AssociationConfig;
 use crate::association::fuzzing::{credentials, identity, now};
+use crate::bandwidth::{Bandwidth, Feedback, Lane};
 use crate::io::Datagrams;
 use crate::layers::{Frames, Selection};
 use crate::payload::{Arrived, StreamReader};
@@ -24,7 +25,7 @@ use tidegate_types::packet::{Extensions, PayloadInfo};
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
 use tidegate_types::transport::SrtpProfile;
-use tidegate_types::{Buffer, MediaKind, ProducerId, RouterId, RtpParameters, TransportId};
+use tidegate_types::{Bitrate, Buffer, MediaKind, ProducerId, RouterId, RtpParameters, TransportId};
 
 /// Wire ids of the tracks below; an RTP corpus is written with them in mind.
 const EXTENSIONS: [(u8, ExtensionKind); 10] = [
@@ -162,7 +163,7 @@ pub fn fuzz_rtcp(bytes: &[u8]) {
             Packet::Fir(entries) => assert!(fir_sources(entries).count() <= entries.len() / 8),
             Packet::TransportFeedback(information) => rewrite_feedback(information),
             Packet::Bye(ssrc) => rewrite(|writer| writer.bye(ssrc), |packet| packet == Packet::Bye(ssrc)),
-            Packet::Other => {}
+            Packet::Remb(_) | Packet::Other => {}
         }
     }
     assert!(packets <= bytes.len() / 4);
@@ -211,6 +212,36 @@ fn rewrite_feedback(information: &[u8]) {
         |writer| writer.transport_feedback(1, 2, information),
         |packet| matches!(packet, Packet::TransportFeedback(again) if again.starts_with(information)),
     );
+}
+
+/// Pieces as transport-wide feedback about what is sent meanwhile, a packet each millisecond: the estimate keeps its
+/// bounds, and nothing waits longer than it may.
+pub fn fuzz_bandwidth(bytes: &[u8]) {
+    let mut at = now().instant;
+    let mut bandwidth = Bandwidth::new(at);
+    let mut sequence = 0_u16;
+    for piece in pieces(bytes) {
+        for _ in 0..20 {
+            at += Duration::from_millis(1);
+            let leaves = bandwidth.sent(at, Some(sequence), 1_200, Lane::Video);
+            assert!(leaves >= at && leaves < at + Duration::from_millis(300));
+            sequence = sequence.wrapping_add(1);
+        }
+        if let Some(feedback) = Feedback::read(piece) {
+            assert!(feedback.arrivals().count() <= 1_024);
+        }
+        bandwidth.feedback(at, piece);
+        bandwidth.look(at);
+        let mut padded = 0;
+        while let Some(leaves) = bandwidth.padding(at) {
+            padded += 1;
+            assert!(padded < 1_000, "padding without end");
+            bandwidth.padded(leaves, sequence, 250);
+            sequence = sequence.wrapping_add(1);
+        }
+        let kbps = bandwidth.estimate().map_or(50, Bitrate::kbps);
+        assert!((50..=100_000).contains(&kbps), "{kbps} kbit/s");
+    }
 }
 
 /// Three bytes of shift, then any bytes as a VP8 payload: the shifted numbers read back and nothing else moved.

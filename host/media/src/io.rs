@@ -75,6 +75,14 @@ pub struct Datagram {
     length: u32,
 }
 
+impl Datagram {
+    /// Its bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length as usize
+    }
+}
+
 /// Outgoing datagrams of one turn, their bytes in one arena that is reused: after warm-up nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Datagrams {
@@ -110,6 +118,11 @@ impl Datagrams {
     #[must_use]
     pub fn bytes(&self, datagram: &Datagram) -> &[u8] {
         &self.bytes[datagram.start as usize..(datagram.start + datagram.length) as usize]
+    }
+
+    /// The newest, to say when it may leave.
+    pub fn last_mut(&mut self) -> Option<&mut Datagram> {
+        self.heads.last_mut()
     }
 
     /// Forgets all, keeps the memory.

@@ -10,6 +10,7 @@
 pub mod arrivals;
 pub mod association;
 pub mod av1;
+pub mod bandwidth;
 mod bits;
 pub mod clock;
 pub mod consumer;

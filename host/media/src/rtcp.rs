@@ -1,7 +1,7 @@
 //! RTCP without allocation: a reader over a decrypted compound packet and a writer into a datagram (RFC 3550,
 //! section 6; RFC 4585; RFC 5104). Knows nothing of what the numbers are used for.
 
-use tidegate_types::NtpTime;
+use tidegate_types::{Bitrate, NtpTime};
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -46,6 +46,8 @@ pub enum Packet<'a> {
     Fir(&'a [u8]),
     /// Transport-wide feedback, from the base sequence on.
     TransportFeedback(&'a [u8]),
+    /// The receiver's estimate of what the way carries (draft-alvestrand-rmcat-remb-03).
+    Remb(Bitrate),
     /// The first source that leaves.
     Bye(u32),
     /// Anything else.
@@ -151,10 +153,18 @@ fn read_one(count: u8, kind: u8, packet: &[u8]) -> Option<Packet<'_>> {
         (TRANSPORT_FEEDBACK, 1) => Packet::Nack { media: read_u32(packet, 8)?, pairs: packet.get(12..)? },
         (TRANSPORT_FEEDBACK, 15) => Packet::TransportFeedback(packet.get(12..)?),
         (PAYLOAD_FEEDBACK, 1) => Packet::Pli { media: read_u32(packet, 8)? },
+        (PAYLOAD_FEEDBACK, 15) => Packet::Remb(read_remb(packet.get(12..)?)?),
         (PAYLOAD_FEEDBACK, 4) => Packet::Fir(packet.get(12..)?),
         (BYE, 1..) => Packet::Bye(read_u32(packet, 4)?),
         _ => Packet::Other,
     })
+}
+
+/// The unique identifier, a count of sources, then six bits of exponent and eighteen of mantissa.
+fn read_remb(information: &[u8]) -> Option<Bitrate> {
+    let [_, high, middle, low] = information.strip_prefix(b"REMB")?.first_chunk::<4>()?;
+    let mantissa = u64::from(high & 3) << 16 | u64::from(*middle) << 8 | u64::from(*low);
+    Some(Bitrate::from_bps(mantissa.saturating_mul(1 << (high >> 2))))
 }
 
 /// Writes a compound packet into a datagram's space. What does not fit is left out: ask [`Writer::room`] first.
@@ -340,6 +350,19 @@ mod tests {
         assert_eq!(packets[4], Packet::Pli { media: 5 });
         assert_eq!(packets[5], Packet::TransportFeedback(&[1, 2, 3, 4, 5, 0, 0, 0]));
         assert_eq!(packets[6], Packet::Bye(1));
+    }
+
+    #[test]
+    fn a_receivers_estimate_is_read() {
+        let mut packet =
+            [0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 1, 0x0b, 0xd0, 0x90];
+        let padded = [&packet[..], &[0, 0, 0, 9]].concat();
+        assert_eq!(Reader::new(&padded).next(), Some(Packet::Remb(Bitrate::from_bps(0x3_d090 * 4))));
+        packet[17] = 0xff;
+        packet[3] = 4;
+        assert_eq!(Reader::new(&packet).next(), Some(Packet::Remb(Bitrate::from_bps(u64::MAX))));
+        packet[13] = b'X';
+        assert_eq!(Reader::new(&packet).next(), Some(Packet::Other));
     }
 
     #[test]

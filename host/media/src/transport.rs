@@ -4,6 +4,7 @@
 
 use crate::arrivals::Arrivals;
 use crate::association::{Association, AssociationConfig};
+use crate::bandwidth::{Bandwidth, Lane};
 use crate::clock;
 use crate::consumer::{Consumer, Ticket};
 use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
@@ -13,10 +14,10 @@ use crate::rtp::{self, ExtensionMap, Header, HopExtensions, HopValues};
 use crate::vp8;
 use std::time::{Duration, Instant};
 use tidegate_types::command::{TransportDump, TransportLimits};
-use tidegate_types::packet::PayloadInfo;
+use tidegate_types::packet::{Extensions, PayloadInfo};
 use tidegate_types::relay::SourceClock;
 use tidegate_types::transport::{IceCredentials, TransportStats};
-use tidegate_types::{ConsumerId, MediaKind, MediaPacket, Now, ProducerId, RouterId, TransportId};
+use tidegate_types::{Bitrate, ConsumerId, MediaKind, MediaPacket, Now, ProducerId, RouterId, TransportId};
 
 /// How often sender and receiver reports go out.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -24,6 +25,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const STREAMS: usize = 256;
 /// The largest tag that sealing appends.
 const TAG_BYTES: usize = 16;
+/// The most that a packet's padding can say of itself (RFC 3550, section 5.1).
+const PADDING_BYTES: u8 = 255;
 /// Who speaks in feedback where the transport sends no media itself (RFC 3550 wants any SSRC).
 const FEEDBACK_SSRC: u32 = 1;
 
@@ -46,6 +49,8 @@ pub struct Transport {
     pub armed: Option<Instant>,
     /// Local user name fragments under which it can be found.
     pub ufrags: Vec<String>,
+    /// What the way to its peer carries.
+    pub bandwidth: Bandwidth,
     extensions: ExtensionMap,
     streams: Vec<(u32, StreamKey)>,
     sources: Vec<(u32, usize)>,
@@ -76,6 +81,7 @@ impl Transport {
             consumers: Vec::new(),
             armed: None,
             ufrags,
+            bandwidth: Bandwidth::new(now.instant),
             extensions: ExtensionMap::default(),
             streams: Vec::new(),
             sources: Vec::new(),
@@ -159,12 +165,7 @@ impl Transport {
 
     /// Reads a decrypted packet's extensions and finds its stream: by SSRC, else by what the extensions name
     /// (RFC 8843 section 9.2, RFC 8852), else by its payload type where only one stream can be meant.
-    pub fn identify(
-        &mut self,
-        now: Now,
-        header: &Header,
-        packet: &[u8],
-    ) -> (Option<StreamKey>, tidegate_types::packet::Extensions) {
+    pub fn identify(&mut self, now: Now, header: &Header, packet: &[u8]) -> (Option<StreamKey>, Extensions) {
         let (hop, end) = rtp::read_extensions(header, packet, &self.extensions);
         if let (Some(arrivals), Some(sequence)) = (&mut self.arrivals, hop.transport_sequence) {
             arrivals.note(sequence, now.instant);
@@ -230,6 +231,8 @@ impl Transport {
             association.seal_rtp(&mut consumer.stream, ticket.sequence, space, length)
         });
         if sent {
+            let lane = if consumer.kind == MediaKind::Audio { Lane::Audio } else { Lane::Video };
+            pace(&mut self.bandwidth, now, numbered(consumer, &hop), lane, out);
             consumer.stats.packets += 1;
             consumer.stats.bytes += packet.payload().len() as u64;
             self.counters.sent_packets += 1;
@@ -257,8 +260,40 @@ impl Transport {
             let length = write_packet(space, packet, &header, consumer, &hop, ticket, original)?;
             association.seal_rtp(&mut consumer.rtx_stream, sequence, space, length)
         });
-        consumer.stats.retransmitted += u64::from(sent);
+        if sent {
+            pace(&mut self.bandwidth, now, numbered(consumer, &hop), Lane::Repair, out);
+            consumer.stats.retransmitted += 1;
+        }
         sent
+    }
+
+    /// Sends the padding that a probe wants now, on a consumer's retransmission stream.
+    fn send_padding(&mut self, now: Now, out: &mut Datagrams) {
+        while let Some(at) = self.bandwidth.padding(now.instant) {
+            if self.send_one_padding(now, at, out).is_none() {
+                self.bandwidth.stop_padding();
+            }
+        }
+    }
+
+    fn send_one_padding(&mut self, now: Now, at: Instant, out: &mut Datagrams) -> Option<()> {
+        let tuple = self.association.selected()?;
+        let consumer = self.consumers.iter_mut().flatten().find(|consumer| consumer.pads())?;
+        let (header, sequence) = consumer.padding_header()?;
+        let association = &mut self.association;
+        let hop = hop_values(&mut self.next_transport_sequence, consumer, now);
+        let sent = out.write(tuple, now.instant, Class::Video, |space| {
+            let start = rtp::write_header(space, &header, &consumer.ids, &hop, &Extensions::default());
+            let end = start + usize::from(PADDING_BYTES);
+            space[0] |= 0x20;
+            space[start..end].fill(0);
+            space[end - 1] = PADDING_BYTES;
+            association.seal_rtp(&mut consumer.rtx_stream, sequence, space, end)
+        });
+        let datagram = out.last_mut().filter(|_| sent)?;
+        datagram.not_before = at;
+        self.bandwidth.padded(at, hop.transport_sequence, datagram.length());
+        Some(())
     }
 
     /// Writes and seals one RTCP datagram.
@@ -297,9 +332,11 @@ impl Transport {
         self.association.timeout(now, out);
         self.ask_missing(now, out);
         self.tell_arrivals(now, out);
+        self.send_padding(now, out);
         let due = now.instant >= self.report_due;
         if due {
             self.report_due = now.instant + REPORT_INTERVAL;
+            self.bandwidth.look(now.instant);
             self.receiver_reports(now, out);
         }
         due
@@ -318,10 +355,9 @@ impl Transport {
             .min();
         let arrivals = self.arrivals.as_ref().and_then(Arrivals::due);
         let report = media.then_some(self.report_due);
-        [self.association.next_timeout(), report, missing.filter(|_| media), arrivals.filter(|_| media)]
-            .into_iter()
-            .flatten()
-            .min()
+        let padding = self.bandwidth.next_timeout();
+        let of_media = [missing, arrivals, padding].map(|due| due.filter(|_| media));
+        [self.association.next_timeout(), report].into_iter().chain(of_media).flatten().min()
     }
 
     fn ask_missing(&mut self, now: Now, out: &mut Datagrams) {
@@ -407,6 +443,7 @@ impl Transport {
         let Some(consumer) = self.consumers.get_mut(index).and_then(Option::as_mut) else { return };
         if consumer.ssrc == block.ssrc {
             consumer.stats.fraction_lost = block.fraction_lost;
+            self.bandwidth.report(now.instant, block.fraction_lost);
         }
         if let Some(round_trip) = consumer.round_trip(block.last_report, block.delay, now.instant) {
             self.counters.round_trip_us = round_trip.as_micros() as u64;
@@ -435,6 +472,10 @@ impl Transport {
                 validated_tuples: self.association.validated().count() as u64,
                 srtp_profile: self.association.profile(),
                 sent_bytes: self.consumers.iter().flatten().map(|consumer| consumer.stats.bytes).sum(),
+                estimate_kbps: self.bandwidth.estimate().map(Bitrate::kbps),
+                queue_us: self.bandwidth.queue().as_micros() as u64,
+                padding_bytes: self.bandwidth.padding_bytes(),
+                delayed_packets: self.bandwidth.waited(),
                 ..self.counters.clone()
             },
             producers: self
@@ -461,6 +502,20 @@ fn hop_values(next: &mut u16, consumer: &Consumer, now: Now) -> HopValues {
         *next = next.wrapping_add(1);
     }
     HopValues { transport_sequence, absolute_send_time: clock::absolute_send_time(now.wall) }
+}
+
+/// The transport-wide sequence of what a consumer just sent, if it carries one.
+fn numbered(consumer: &Consumer, hop: &HopValues) -> Option<u16> {
+    consumer.ids.transport_sequence.map(|_| hop.transport_sequence)
+}
+
+/// Notes the datagram that was just written and sets when it may leave.
+#[inline]
+fn pace(bandwidth: &mut Bandwidth, now: Now, sequence: Option<u16>, lane: Lane, out: &mut Datagrams) {
+    if let Some(datagram) = out.last_mut() {
+        let leaves = bandwidth.sent(now.instant, sequence, datagram.length(), lane);
+        datagram.not_before = datagram.not_before.max(leaves);
+    }
 }
 
 /// Writes header and payload in the peer's numbering; for a retransmission the original sequence stands between.

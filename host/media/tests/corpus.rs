@@ -62,6 +62,11 @@ fn the_arrivals_corpus_is_digested() {
     digest("arrivals", fuzzing::fuzz_arrivals);
 }
 
+#[test]
+fn the_bandwidth_corpus_is_digested() {
+    digest("bandwidth", fuzzing::fuzz_bandwidth);
+}
+
 /// As they are: each run is a handshake.
 #[cfg(feature = "peer")]
 #[test]
@@ -96,11 +101,31 @@ fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             [[0, 1, 1, 1], [0, 3, 30, 1], [0xff, 0xff, 1, 1], [0, 9, 9, 0x40]].concat(),
         ),
         ("arrivals", "long-silence", [[0, 1, 1, 1], [0, 1, 0xff, 1], [0, 1, 0xff, 0], [2, 0, 1, 0]].concat()),
+        (
+            "bandwidth",
+            "all-arrive",
+            cut(&(0..8).map(|nth| told(nth * 20, 20, 0x2000 | 20)).collect::<Vec<_>>()),
+        ),
+        (
+            "bandwidth",
+            "lost-late-and-again",
+            cut(&[told(0, 14, 0xaaaa), told(0, 14, 0x9555), told(14, 7, 0xe1b8), told(900, 5, 0x0005)]),
+        ),
+        ("bandwidth", "clock-jumps", cut(&[told(0, 9, 0x4009), told(9, 9, 0x2009), told(65_530, 9, 0x4009)])),
         ("engine", "media", steps(&[(2, sound()), (2, picture(b"l", 1)), (3, repair()), (6, vec![9])])),
         ("engine", "compounds", steps(&[(2, picture(b"h", 1)), (4, feedback), (5, reports), (4, farewell)])),
         ("engine", "strangers", steps(&[(1, vec![0; 40]), (1, sound()), (0, vec![22; 30]), (7, vec![])])),
         ("engine", "silence", steps(&[(6, vec![255]), (2, sound()), (6, vec![255]), (2, two_byte_form())])),
     ]
+}
+
+/// Feedback of one chunk, with more deltas behind it than any chunk needs.
+fn told(base: u16, count: u16, chunk: u16) -> Vec<u8> {
+    let mut bytes = [base.to_be_bytes(), count.to_be_bytes()].concat();
+    bytes.extend([0, 0, (base / 3) as u8, 0]);
+    bytes.extend(chunk.to_be_bytes());
+    bytes.extend((0..40).map(|nth| nth % 7 * 16));
+    bytes
 }
 
 /// Each piece behind its length in eights, filled up with zeros.

@@ -157,6 +157,14 @@ pub struct TransportStats {
     pub rejected_packets: u64,
     /// Round trip told by receiver reports, in microseconds; 0 while unknown.
     pub round_trip_us: u64,
+    /// What the way to the peer is believed to carry; `None` while the peer has told nothing about it.
+    pub estimate_kbps: Option<u64>,
+    /// How long the latest packets stood in queues on the way.
+    pub queue_us: u64,
+    /// Padding sent to find out how much the way carries.
+    pub padding_bytes: u64,
+    /// Packets held back so that they would not leave all at once.
+    pub delayed_packets: u64,
 }
 
 #[cfg(test)]

@@ -24,7 +24,17 @@ impl Engine {
                         self.keyframe_wanted(now, slot, media);
                     }
                 }
-                Packet::TransportFeedback(_) | Packet::Bye(_) | Packet::Other => {}
+                Packet::TransportFeedback(information) => {
+                    if let Some(transport) = self.transport_at(slot) {
+                        transport.bandwidth.feedback(now.instant, information);
+                    }
+                }
+                Packet::Remb(rate) => {
+                    if let Some(transport) = self.transport_at(slot) {
+                        transport.bandwidth.remb(rate);
+                    }
+                }
+                Packet::Bye(_) | Packet::Other => {}
             }
         }
     }

@@ -625,6 +625,7 @@ fn rtcp_name(packet: &Packet<'_>) -> &'static str {
         Packet::Fir(_) => "FIR",
         Packet::TransportFeedback(_) => "transport feedback",
         Packet::Bye(_) => "BYE",
+        Packet::Remb(_) => "remb",
         Packet::Other => "other",
     }
 }

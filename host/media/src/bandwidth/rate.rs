@@ -1,0 +1,276 @@
+//! The delay-based estimate: up while the queue rests, down when it grows, below what the path carries for as long
+//! as a queue has to drain (draft-ietf-rmcat-gcc-02, section 5.5; the draining is ours). Knows nothing of packets.
+
+use super::trend::Usage;
+
+/// What is kept of the measured rate when the queue grows.
+const KEPT: f64 = 0.85;
+/// Growth a second while the limit is far or unknown.
+const GROWTH: f64 = 1.08;
+/// Without its being used the estimate does not grow beyond this times what arrives (and a little).
+const BEYOND_ARRIVING: f64 = 1.5;
+const BEYOND_ARRIVING_BPS: f64 = 10_000.0;
+/// Additive growth: one packet of this many bits in the time that a change needs to show.
+const PACKET_BITS: f64 = 9_600.0;
+const RESPONSE_US: i64 = 100_000;
+/// Weight of a new measurement in what is known of the capacity.
+const CAPACITY_WEIGHT: f64 = 0.1;
+/// A queue shorter than this drains by itself.
+const DRAINABLE_US: i64 = 40_000;
+/// A queue shorter than this is drained.
+const DRAINED_US: i64 = 12_000;
+/// A queue is drained at a rate that empties it in about this time. Shorter starves the pictures meanwhile.
+const DRAIN_TIME_US: f64 = 800_000.0;
+const DRAIN_LEAST: f64 = 0.35;
+/// What does not drain in this time is somebody else's queue.
+const DRAIN_MOST_US: i64 = 3_000_000;
+/// After a drain, what of the measured rate is dared again.
+const AFTER_DRAIN: f64 = 0.90;
+/// Less queue than this is no reason to send less, whatever its slope.
+const QUEUE_OF_NOTE_US: i64 = 8_000;
+/// When nearly all that is sent arrives, a growing queue may be somebody else's: the first steps are small.
+const CAREFUL: f64 = 0.75;
+
+/// What the path is believed to carry, from what arrived whenever its queue grew.
+#[derive(Clone, Copy, Debug)]
+struct Capacity {
+    mean: f64,
+    /// Mean square of the deviation, divided by the mean.
+    spread: f64,
+}
+
+impl Capacity {
+    fn learn(known: Option<Self>, measured: f64) -> Self {
+        let Some(known) = known.filter(|known| known.is_near(measured)) else {
+            return Self { mean: measured, spread: measured * 0.0025 };
+        };
+        let mean = known.mean + CAPACITY_WEIGHT * (measured - known.mean);
+        let off = measured - mean;
+        let spread = (1.0 - CAPACITY_WEIGHT) * known.spread + CAPACITY_WEIGHT * off * off / mean;
+        Self { mean, spread: spread.clamp(mean * 0.0004, mean * 0.01) }
+    }
+
+    fn deviation(&self) -> f64 {
+        (self.spread * self.mean).sqrt()
+    }
+
+    fn is_near(&self, rate: f64) -> bool {
+        (rate - self.mean).abs() <= 3.0 * self.deviation()
+    }
+}
+
+/// What a feedback says, in numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    /// Now.
+    pub(super) now_us: i64,
+    /// What the delays say.
+    pub(super) usage: Usage,
+    /// What arrives, in bit/s.
+    pub(super) arriving: Option<f64>,
+    /// What is sent, in bit/s.
+    pub(super) sending: Option<f64>,
+    /// The queue on the way.
+    pub(super) queue_us: i64,
+    /// The round trip, feedback's wait included.
+    pub(super) round_trip_us: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    /// What arrived when it began.
+    measured: f64,
+    until_us: i64,
+}
+
+/// The estimate.
+#[derive(Debug)]
+pub(super) struct Rate {
+    estimate: f64,
+    least: f64,
+    most: f64,
+    holds: bool,
+    capacity: Option<Capacity>,
+    drain: Option<Drain>,
+    changed_us: Option<i64>,
+    decreased_us: Option<i64>,
+}
+
+impl Rate {
+    /// Begins at `start`, in bit/s, and stays between `least` and `most`.
+    #[must_use]
+    pub(super) fn new(start: f64, least: f64, most: f64) -> Self {
+        Self {
+            estimate: start,
+            least,
+            most,
+            holds: false,
+            capacity: None,
+            drain: None,
+            changed_us: None,
+            decreased_us: None,
+        }
+    }
+
+    /// In bit/s.
+    #[must_use]
+    pub(super) fn estimate(&self) -> f64 {
+        self.estimate
+    }
+
+    /// A queue is being drained, or the rate was just taken down.
+    #[must_use]
+    pub(super) fn recovers(&self, now_us: i64) -> bool {
+        self.drain.is_some() || self.decreased_us.is_some_and(|at| now_us - at < 1_000_000)
+    }
+
+    /// A probe found that so much arrives.
+    pub(super) fn raise(&mut self, found: f64) {
+        if self.drain.is_none() && found > self.estimate {
+            self.set(found);
+            self.capacity = None;
+        }
+    }
+
+    /// Something else than delay says that it is less.
+    pub(super) fn cap(&mut self, most: f64) {
+        self.estimate = self.estimate.min(most.max(self.least));
+    }
+
+    fn set(&mut self, estimate: f64) {
+        self.estimate = estimate.clamp(self.least, self.most);
+    }
+
+    /// One feedback. Returns true if what stands in the queue turned out not to be ours.
+    pub(super) fn update(&mut self, seen: &Observed) -> bool {
+        let since_us = seen.now_us - self.changed_us.unwrap_or(seen.now_us);
+        self.changed_us = Some(seen.now_us);
+        if seen.usage == Usage::Over && seen.queue_us > QUEUE_OF_NOTE_US {
+            self.decrease(seen);
+            return false;
+        }
+        if let Some(drain) = self.drain {
+            return self.drain_on(seen, drain);
+        }
+        self.holds = match seen.usage {
+            Usage::Under => true,
+            Usage::Over => self.holds,
+            Usage::Normal => false,
+        };
+        if !self.holds {
+            self.increase(seen, since_us);
+        }
+        false
+    }
+
+    fn decrease(&mut self, seen: &Observed) {
+        let Some(arriving) = seen.arriving else {
+            // Nothing is measured yet: the start was too bold.
+            if self.may_decrease(seen) {
+                self.decreased_us = Some(seen.now_us);
+                self.set(self.estimate / 2.0);
+            }
+            return;
+        };
+        if !self.may_decrease(seen) {
+            return;
+        }
+        let saturated = seen.sending.is_none_or(|sending| arriving < 0.95 * sending);
+        self.decreased_us = Some(seen.now_us);
+        self.holds = true;
+        if saturated || arriving > 0.8 * self.estimate {
+            self.capacity = Some(Capacity::learn(self.capacity, arriving));
+        }
+        let mut kept = KEPT;
+        if seen.queue_us > DRAINABLE_US {
+            kept = (1.0 - seen.queue_us as f64 / DRAIN_TIME_US).clamp(DRAIN_LEAST, KEPT);
+            let measured = self.drain.map_or(arriving, |drain| drain.measured.min(arriving));
+            self.drain = Some(Drain { measured, until_us: seen.now_us + DRAIN_MOST_US });
+        }
+        let mut lower = kept * self.drain.map_or(arriving, |drain| drain.measured);
+        if !saturated {
+            lower = lower.max(CAREFUL * self.estimate);
+        }
+        self.set(lower.min(self.estimate));
+    }
+
+    /// A change needs a round trip to show.
+    fn may_decrease(&self, seen: &Observed) -> bool {
+        let wait_us = seen.round_trip_us.clamp(50_000, 300_000);
+        self.decreased_us.is_none_or(|at| seen.now_us - at >= wait_us)
+    }
+
+    fn drain_on(&mut self, seen: &Observed, drain: Drain) -> bool {
+        if seen.queue_us < DRAINED_US {
+            self.drain = None;
+            self.set((drain.measured * AFTER_DRAIN).max(self.estimate));
+            return false;
+        }
+        if seen.now_us < drain.until_us {
+            return false;
+        }
+        self.drain = None;
+        self.set((drain.measured * AFTER_DRAIN).max(self.estimate));
+        true
+    }
+
+    fn increase(&mut self, seen: &Observed, since_us: i64) {
+        let seconds = since_us.clamp(0, 1_000_000) as f64 / 1e6;
+        let Some(arriving) = seen.arriving else { return };
+        if self.capacity.is_some_and(|capacity| arriving > capacity.mean + 3.0 * capacity.deviation()) {
+            self.capacity = None;
+        }
+        let grown = if self.capacity.is_some() {
+            let response = (seen.round_trip_us + RESPONSE_US) as f64 / 1e6;
+            self.estimate + PACKET_BITS.max(self.estimate * 0.006) / response * seconds
+        } else {
+            self.estimate * GROWTH.powf(seconds)
+        };
+        let most = arriving * BEYOND_ARRIVING + BEYOND_ARRIVING_BPS;
+        if self.estimate < most {
+            self.set(grown.min(most));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Observed, Rate, Usage};
+
+    fn seen(now_ms: i64, usage: Usage, arriving: f64, queue_ms: i64) -> Observed {
+        Observed {
+            now_us: now_ms * 1_000,
+            usage,
+            arriving: Some(arriving),
+            sending: Some(arriving * 1.2),
+            queue_us: queue_ms * 1_000,
+            round_trip_us: 100_000,
+        }
+    }
+
+    #[test]
+    fn it_grows_while_used_falls_with_a_queue_and_comes_back_when_that_has_drained() {
+        let mut rate = Rate::new(600e3, 50e3, 100e6);
+        for step in 0..200 {
+            let used = rate.estimate();
+            rate.update(&seen(step * 50, Usage::Normal, used, 1));
+        }
+        let grown = rate.estimate();
+        assert!((1.2e6..1.4e6).contains(&grown), "8% a second over ten seconds: {grown}");
+        rate.update(&seen(10_050, Usage::Over, 1e6, 300));
+        assert!((6e5..7e5).contains(&rate.estimate()), "below what arrives: {}", rate.estimate());
+        rate.update(&seen(10_100, Usage::Under, 6e5, 100));
+        assert!(rate.estimate() < 7e5, "still draining");
+        rate.update(&seen(10_600, Usage::Normal, 6e5, 5));
+        assert!((8.9e5..9.1e5).contains(&rate.estimate()), "{}", rate.estimate());
+    }
+
+    #[test]
+    fn what_is_not_used_does_not_grow() {
+        let mut rate = Rate::new(1e6, 50e3, 100e6);
+        for step in 0..200 {
+            rate.update(&seen(step * 50, Usage::Normal, 100e3, 1));
+        }
+        assert_eq!(rate.estimate() as u64, 1_000_000);
+    }
+}
