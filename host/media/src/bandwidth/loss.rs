@@ -41,6 +41,11 @@ impl Loss {
         self.lost = self.lost.saturating_add_signed(lost);
     }
 
+    /// Forgets what was counted and not judged yet.
+    pub(super) fn forget(&mut self) {
+        (self.lost, self.told) = (0, 0);
+    }
+
     /// The limit in bit/s, if there is one.
     #[must_use]
     pub(super) fn limit(&self) -> Option<f64> {

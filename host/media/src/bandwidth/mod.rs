@@ -44,6 +44,7 @@ const MOST: Bitrate = Bitrate::from_kbps(100_000);
 /// Rates are measured over this long; where less is known, or the queue grows, over less.
 const SPAN_US: i64 = 500_000;
 const SHORT_SPAN_US: i64 = 200_000;
+const GROWING_US: i64 = 50_000;
 /// Feedback that stays away for so long while packets fly means that the way is blocked.
 const SILENCE_US: i64 = 1_000_000;
 /// ... and takes this much of the estimate, each time that it is looked at.
@@ -285,13 +286,17 @@ impl Bandwidth {
         let seen = Observed {
             now_us,
             usage,
-            arriving: self.arriving_now(usage),
+            arriving: self.arriving_now(usage, queue_us),
             sending: self.sending.rate_at(now_us, SPAN_US),
             queue_us,
             round_trip_us: self.round_trip_us,
         };
         if self.rate.update(&seen) {
             self.standing.accept();
+        }
+        if self.rate.drains() {
+            // What is lost now was sent at a rate that is history.
+            self.loss.forget();
         }
         self.loss.judge(now_us, self.rate.estimate(), queue_us);
         let estimate = self.estimate().map_or(0.0, bps_of);
@@ -311,12 +316,14 @@ impl Bandwidth {
     }
 
     /// What arrives. While the queue grows the last moments count: the way may have become narrower.
-    fn arriving_now(&self, usage: Usage) -> Option<f64> {
+    fn arriving_now(&self, usage: Usage, queue_us: i64) -> Option<f64> {
         let long = self.arriving.rate(SPAN_US);
         let short = self.arriving.rate(SHORT_SPAN_US);
-        match (usage, long, short) {
-            (Usage::Over, Some(long), Some(short)) => Some(long.min(short)),
-            (_, long, short) => long.or(short),
+        match (long, short) {
+            (Some(long), Some(short)) if usage == Usage::Over || queue_us > GROWING_US => {
+                Some(long.min(short))
+            }
+            (long, short) => long.or(short),
         }
     }
 

@@ -21,15 +21,19 @@ const DRAINABLE_US: i64 = 40_000;
 const DRAINED_US: i64 = 12_000;
 /// A queue is drained at a rate that empties it in about this time. Shorter starves the pictures meanwhile.
 const DRAIN_TIME_US: f64 = 800_000.0;
-const DRAIN_LEAST: f64 = 0.35;
-/// What does not drain in this time is somebody else's queue.
-const DRAIN_MOST_US: i64 = 3_000_000;
+const DRAIN_LEAST: f64 = 0.10;
+/// What does not drain in twice the time that it should, and this, is somebody else's queue.
+const DRAIN_SPARE_US: i64 = 1_000_000;
 /// After a drain, what of the measured rate is dared again.
 const AFTER_DRAIN: f64 = 0.90;
 /// Less queue than this is no reason to send less, whatever its slope.
 const QUEUE_OF_NOTE_US: i64 = 8_000;
-/// When nearly all that is sent arrives, a growing queue may be somebody else's: the first steps are small.
+/// When nearly all that is sent arrives, a growing queue may be somebody else's: steps are small, and nothing is
+/// drained.
+const NEARLY_ALL: f64 = 0.9;
 const CAREFUL: f64 = 0.75;
+/// So much queue while much less arrives than is sent needs no second look.
+const EVIDENT_US: i64 = 80_000;
 
 /// What the path is believed to carry, from what arrived whenever its queue grew.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,25 @@ pub(super) struct Observed {
     pub(super) round_trip_us: i64,
 }
 
+impl Observed {
+    /// Less arrives than is sent.
+    fn is_saturated(&self) -> bool {
+        let both = self.arriving.zip(self.sending);
+        both.is_none_or(|(arriving, sending)| arriving < NEARLY_ALL * sending)
+    }
+
+    /// There is a queue, and it must be growing.
+    fn is_evident(&self) -> bool {
+        self.queue_us > EVIDENT_US && self.arriving.is_some() && self.is_saturated()
+    }
+
+    /// The queue as it will be when a change begins to show.
+    fn queue_to_come_us(&self, arriving: f64) -> i64 {
+        let excess = self.sending.map_or(0.0, |sending| (sending / arriving - 1.0).clamp(0.0, 4.0));
+        self.queue_us + (excess * self.round_trip_us as f64) as i64
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     /// What arrived when it began.
@@ -118,6 +141,11 @@ impl Rate {
         self.estimate
     }
 
+    /// A queue is being drained.
+    pub(super) fn drains(&self) -> bool {
+        self.drain.is_some()
+    }
+
     /// A queue is being drained, or the rate was just taken down.
     #[must_use]
     pub(super) fn recovers(&self, now_us: i64) -> bool {
@@ -145,7 +173,7 @@ impl Rate {
     pub(super) fn update(&mut self, seen: &Observed) -> bool {
         let since_us = seen.now_us - self.changed_us.unwrap_or(seen.now_us);
         self.changed_us = Some(seen.now_us);
-        if seen.usage == Usage::Over && seen.queue_us > QUEUE_OF_NOTE_US {
+        if seen.usage == Usage::Over && seen.queue_us > QUEUE_OF_NOTE_US || seen.is_evident() {
             self.decrease(seen);
             return false;
         }
@@ -175,17 +203,19 @@ impl Rate {
         if !self.may_decrease(seen) {
             return;
         }
-        let saturated = seen.sending.is_none_or(|sending| arriving < 0.95 * sending);
+        let saturated = seen.is_saturated();
         self.decreased_us = Some(seen.now_us);
         self.holds = true;
         if saturated || arriving > 0.8 * self.estimate {
             self.capacity = Some(Capacity::learn(self.capacity, arriving));
         }
         let mut kept = KEPT;
-        if seen.queue_us > DRAINABLE_US {
-            kept = (1.0 - seen.queue_us as f64 / DRAIN_TIME_US).clamp(DRAIN_LEAST, KEPT);
+        let queue_us = seen.queue_to_come_us(arriving);
+        if saturated && queue_us > DRAINABLE_US || self.drain.is_some() {
+            kept = (1.0 - queue_us as f64 / DRAIN_TIME_US).clamp(DRAIN_LEAST, KEPT);
             let measured = self.drain.map_or(arriving, |drain| drain.measured.min(arriving));
-            self.drain = Some(Drain { measured, until_us: seen.now_us + DRAIN_MOST_US });
+            let takes_us = (queue_us as f64 / (1.0 - kept)) as i64;
+            self.drain = Some(Drain { measured, until_us: seen.now_us + 2 * takes_us + DRAIN_SPARE_US });
         }
         let mut lower = kept * self.drain.map_or(arriving, |drain| drain.measured);
         if !saturated {
@@ -258,7 +288,7 @@ mod tests {
         let grown = rate.estimate();
         assert!((1.2e6..1.4e6).contains(&grown), "8% a second over ten seconds: {grown}");
         rate.update(&seen(10_050, Usage::Over, 1e6, 300));
-        assert!((6e5..7e5).contains(&rate.estimate()), "below what arrives: {}", rate.estimate());
+        assert!((5e5..6.5e5).contains(&rate.estimate()), "below what arrives: {}", rate.estimate());
         rate.update(&seen(10_100, Usage::Under, 6e5, 100));
         assert!(rate.estimate() < 7e5, "still draining");
         rate.update(&seen(10_600, Usage::Normal, 6e5, 5));
