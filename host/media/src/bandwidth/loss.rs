@@ -13,7 +13,12 @@ const INTERVAL_US: i64 = 300_000;
 /// With a queue below this the way is not full.
 const SHORT_QUEUE_US: i64 = 15_000;
 /// How fast a limit gives way, a judgement.
-const EASING: f64 = 1.05;
+const EASING: f64 = 0.06;
+const EASING_BPS: f64 = 15_000.0;
+/// With a queue above this, every loss counts: a full queue loses what does not fit and grows no more.
+const LONG_QUEUE_US: i64 = 40_000;
+/// ... and takes this much, a judgement.
+const GIVING: f64 = 0.95;
 /// A rate reduced to this part that leaves as much loss proves that the rate is not its cause.
 const PROOF: f64 = 0.8;
 /// For how long such a proof holds.
@@ -68,18 +73,22 @@ impl Loss {
         self.smoothed += 0.3 * (fraction - self.smoothed);
         let own = self.own.filter(|(_, until)| now_us < *until).map_or(0.0, |(own, _)| own);
         if self.smoothed > MUCH.max(own * 1.3 + 0.03) && fraction > MUCH {
-            self.descend(now_us, estimate, fraction);
+            self.descend(now_us, estimate, fraction, queue_us);
         } else if self.smoothed < LITTLE || queue_us < SHORT_QUEUE_US {
             self.descent = None;
-            self.limit = self.limit.map(|limit| limit * EASING).filter(|limit| *limit < estimate * 1.2);
+            let eased = |limit: f64| limit + (limit * EASING).max(EASING_BPS);
+            self.limit = self.limit.map(eased).filter(|limit| *limit < estimate * 1.2);
+        } else if queue_us > LONG_QUEUE_US && fraction > LITTLE {
+            self.limit = Some(estimate * GIVING);
         } else if self.limit.is_none_or(|limit| limit > estimate) {
             self.limit = Some(estimate);
         }
     }
 
-    fn descend(&mut self, now_us: i64, estimate: f64, fraction: f64) {
+    fn descend(&mut self, now_us: i64, estimate: f64, fraction: f64, queue_us: i64) {
         let (loss, from) = *self.descent.get_or_insert((self.smoothed, estimate));
-        if estimate <= from * PROOF && self.smoothed >= loss * 0.8 {
+        let proven = estimate <= from * PROOF && self.smoothed >= loss * 0.8;
+        if proven && queue_us < SHORT_QUEUE_US {
             self.own = Some((self.smoothed, now_us + PROVEN_US));
             self.descent = None;
             self.limit = Some(from);

@@ -167,7 +167,7 @@ impl Bandwidth {
 
     #[expect(clippy::cast_possible_truncation)]
     fn note(&mut self, at_us: i64, sequence: u16, bytes: usize) {
-        self.sent.note(sequence, at_us, bytes, self.probes.cluster());
+        self.sent.note(sequence, at_us, bytes);
         self.sending.add(at_us, bytes as u32);
         self.unanswered_us.get_or_insert(at_us);
     }
@@ -184,7 +184,7 @@ impl Bandwidth {
     pub fn padded(&mut self, at: Instant, sequence: u16, bytes: usize) {
         let at_us = self.micros(at);
         self.note(at_us, sequence, bytes);
-        self.probes.padded(bytes);
+        self.probes.padded(at_us, bytes);
     }
 
     /// Nothing can be padded.
@@ -287,13 +287,12 @@ impl Bandwidth {
             now_us,
             usage,
             arriving: self.arriving_now(usage, queue_us),
+            arrived: self.arriving.rate(SPAN_US),
             sending: self.sending.rate_at(now_us, SPAN_US),
             queue_us,
             round_trip_us: self.round_trip_us,
         };
-        if self.rate.update(&seen) {
-            self.standing.accept();
-        }
+        self.rate.update(&seen);
         if self.rate.drains() {
             // What is lost now was sent at a rate that is history.
             self.loss.forget();

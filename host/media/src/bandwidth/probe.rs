@@ -34,19 +34,18 @@ const AWAITED: usize = 4;
 /// A burst that is being sent.
 #[derive(Clone, Copy, Debug)]
 struct Burst {
-    cluster: u8,
     rate: f64,
     next_us: f64,
     left: f64,
 }
 
-/// What is known of a burst's arrival.
+/// What is known of a burst's arrival: of all that left while it did, media included.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cluster {
-    id: u8,
     rate: f64,
     planned: f64,
     begun_us: i64,
+    ended_us: i64,
     packets: u32,
     bytes: f64,
     first_bytes: f64,
@@ -61,8 +60,9 @@ struct Cluster {
 pub(super) struct Probes {
     planned: [Option<f64>; 2],
     burst: Option<Burst>,
+    /// The newest first.
     awaited: [Cluster; AWAITED],
-    last_id: u8,
+    newest_sent_us: i64,
     next_us: i64,
     /// Padding bytes sent so far.
     pub(super) sent_bytes: u64,
@@ -88,6 +88,7 @@ impl Probes {
     pub(super) fn stop(&mut self) {
         self.planned = [None, None];
         self.burst = None;
+        self.awaited[0].judged = true;
     }
 
     /// When [`Probes::padding`] has something to send: at once if a burst is planned.
@@ -115,33 +116,32 @@ impl Probes {
         let rate = first.or(second)?;
         self.planned = if first.is_some() { [second, None] } else { [None, None] };
         let planned = (rate * LENGTH_US / 8e6).clamp(LEAST_BYTES, MOST_BYTES);
-        self.last_id = self.last_id % u8::MAX + 1;
-        self.burst = Some(Burst { cluster: self.last_id, rate, next_us: now_us as f64, left: planned });
+        // The one before may still be leaving.
+        let begun_us = now_us.max(self.awaited[0].ended_us.saturating_add(1).min(now_us + AHEAD_US));
+        self.burst = Some(Burst { rate, next_us: begun_us as f64, left: planned });
         self.awaited.rotate_right(1);
-        self.awaited[0] = Cluster { id: self.last_id, rate, planned, begun_us: now_us, ..Cluster::default() };
+        self.awaited[0] = Cluster { rate, planned, begun_us, ended_us: i64::MAX, ..Cluster::default() };
         Some(())
     }
 
-    /// So much padding was sent.
-    pub(super) fn padded(&mut self, bytes: usize) {
+    /// So much padding leaves at `at_us`.
+    pub(super) fn padded(&mut self, at_us: i64, bytes: usize) {
         let Some(burst) = &mut self.burst else { return };
         self.sent_bytes += bytes as u64;
         burst.left -= bytes as f64;
         burst.next_us += bytes as f64 * 8e6 / burst.rate;
         if burst.left <= 0.0 {
             self.burst = None;
+            self.awaited[0].ended_us = at_us;
         }
-    }
-
-    /// The burst that a packet sent now belongs to; 0 is none.
-    #[must_use]
-    pub(super) fn cluster(&self) -> u8 {
-        self.burst.map_or(0, |burst| burst.cluster)
     }
 
     /// Notes a packet's arrival, in order of sending.
     pub(super) fn note(&mut self, arrived: &Arrived) {
-        let found = |cluster: &&mut Cluster| cluster.id == arrived.cluster && arrived.cluster != 0;
+        self.newest_sent_us = self.newest_sent_us.max(arrived.sent_us);
+        let found = |cluster: &&mut Cluster| {
+            (cluster.begun_us..=cluster.ended_us).contains(&arrived.sent_us) && cluster.planned > 0.0
+        };
         let Some(cluster) = self.awaited.iter_mut().find(found) else { return };
         let bytes = f64::from(arrived.bytes);
         if cluster.packets == 0 {
@@ -162,7 +162,8 @@ impl Probes {
         let mut best: Option<f64> = None;
         for at in 0..AWAITED {
             let cluster = self.awaited[at];
-            if cluster.id == 0 || cluster.judged || now_us - cluster.begun_us > FORGOTTEN_US {
+            let forgotten = now_us - cluster.begun_us > FORGOTTEN_US;
+            if cluster.judged || forgotten || self.newest_sent_us < cluster.ended_us {
                 continue;
             }
             let Some(found) = cluster.found() else { continue };
@@ -208,10 +209,9 @@ mod tests {
         while let Some(due_us) = probes.due_us(now_us) {
             now_us = now_us.max(due_us);
             while let Some(sent_us) = probes.padding(now_us) {
-                let cluster = probes.cluster();
                 free_us = free_us.max(sent_us as f64) + 250.0 * 8e6 / capacity;
-                arrivals.push(Arrived { sent_us, arrival_us: free_us as i64, bytes: 250, cluster });
-                probes.padded(250);
+                arrivals.push(Arrived { sent_us, arrival_us: free_us as i64, bytes: 250 });
+                probes.padded(sent_us, 250);
             }
             now_us += 1_000;
         }

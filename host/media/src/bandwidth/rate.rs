@@ -31,9 +31,25 @@ const QUEUE_OF_NOTE_US: i64 = 8_000;
 /// When nearly all that is sent arrives, a growing queue may be somebody else's: steps are small, and nothing is
 /// drained.
 const NEARLY_ALL: f64 = 0.9;
+const EVEN_LEAST: f64 = 0.87;
+const EVEN_MOST: f64 = 1.13;
 const CAREFUL: f64 = 0.75;
 /// So much queue while much less arrives than is sent needs no second look.
 const EVIDENT_US: i64 = 80_000;
+const EVIDENT_STEP_US: i64 = 5_000;
+const EVIDENT_SHARE: f64 = 0.8;
+
+/// While a queue as long as this stands nothing grows; after so long it is as good as growing.
+const STANDING_US: i64 = 40_000;
+const STANDING_TIME_US: i64 = 2_000_000;
+/// A queue that keeps this share of itself while less is sent for so long, is kept up by
+/// somebody who does not care for delay. For a while its growth is then no reason to give way any further.
+const STUBBORN: f64 = 0.85;
+const STUBBORN_LEAST_US: i64 = 40_000;
+const SETTLING_US: i64 = 50_000;
+const TRIAL_US: i64 = 600_000;
+const RIVALRY_US: i64 = 8_000_000;
+const RIVALRY_GROWTH_US: i64 = 50_000;
 
 /// What the path is believed to carry, from what arrived whenever its queue grew.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +86,10 @@ pub(super) struct Observed {
     pub(super) now_us: i64,
     /// What the delays say.
     pub(super) usage: Usage,
-    /// What arrives, in bit/s.
+    /// What arrives, in bit/s; while a queue grows over less time.
     pub(super) arriving: Option<f64>,
+    /// What arrived over the same time as what is sent.
+    pub(super) arrived: Option<f64>,
     /// What is sent, in bit/s.
     pub(super) sending: Option<f64>,
     /// The queue on the way.
@@ -87,9 +105,18 @@ impl Observed {
         both.is_none_or(|(arriving, sending)| arriving < NEARLY_ALL * sending)
     }
 
-    /// There is a queue, and it must be growing.
-    fn is_evident(&self) -> bool {
-        self.queue_us > EVIDENT_US && self.arriving.is_some() && self.is_saturated()
+    /// As much arrives as is sent: what is in the queue neither grows by it nor makes up for it.
+    fn is_even(&self) -> bool {
+        let both = self.arrived.zip(self.sending);
+        both.is_some_and(|(arrived, sending)| (EVEN_LEAST..EVEN_MOST).contains(&(arrived / sending)))
+    }
+
+    /// There is a queue, it was shorter before, and it must go on growing.
+    fn is_evident(&self, before_us: i64) -> bool {
+        let both = self.arriving.zip(self.sending);
+        self.queue_us > EVIDENT_US
+            && self.queue_us > before_us + EVIDENT_STEP_US
+            && both.is_some_and(|(arriving, sending)| arriving < EVIDENT_SHARE * sending)
     }
 
     /// The queue as it will be when a change begins to show.
@@ -106,6 +133,14 @@ struct Drain {
     until_us: i64,
 }
 
+/// A step down whose effect on the queue is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    due_us: i64,
+    /// The queue when the step began to show; `None` before.
+    queue_us: Option<i64>,
+}
+
 /// The estimate.
 #[derive(Debug)]
 pub(super) struct Rate {
@@ -117,6 +152,13 @@ pub(super) struct Rate {
     drain: Option<Drain>,
     changed_us: Option<i64>,
     decreased_us: Option<i64>,
+    trial: Option<Trial>,
+    rivalry_ends_us: i64,
+    /// A queue beyond this was not the rival's alone.
+    rivalry_queue_us: i64,
+    standing_since_us: Option<i64>,
+    /// The queue at the last feedback.
+    queue_us: i64,
 }
 
 impl Rate {
@@ -132,6 +174,11 @@ impl Rate {
             drain: None,
             changed_us: None,
             decreased_us: None,
+            trial: None,
+            rivalry_ends_us: 0,
+            rivalry_queue_us: 0,
+            standing_since_us: None,
+            queue_us: 0,
         }
     }
 
@@ -169,26 +216,32 @@ impl Rate {
         self.estimate = estimate.clamp(self.least, self.most);
     }
 
-    /// One feedback. Returns true if what stands in the queue turned out not to be ours.
-    pub(super) fn update(&mut self, seen: &Observed) -> bool {
+    /// One feedback.
+    pub(super) fn update(&mut self, seen: &Observed) {
         let since_us = seen.now_us - self.changed_us.unwrap_or(seen.now_us);
         self.changed_us = Some(seen.now_us);
-        if seen.usage == Usage::Over && seen.queue_us > QUEUE_OF_NOTE_US || seen.is_evident() {
-            self.decrease(seen);
-            return false;
+        self.await_trial(seen);
+        if seen.queue_us > self.rivalry_queue_us {
+            self.rivalry_ends_us = seen.now_us;
+        }
+        let rivalry = seen.now_us < self.rivalry_ends_us;
+        let grows = seen.usage == Usage::Over && seen.queue_us > QUEUE_OF_NOTE_US && !rivalry;
+        let stands = self.stands(seen) && !rivalry;
+        let before_us = std::mem::replace(&mut self.queue_us, seen.queue_us);
+        if grows || stands || seen.is_evident(before_us) {
+            return self.decrease(seen);
         }
         if let Some(drain) = self.drain {
             return self.drain_on(seen, drain);
         }
         self.holds = match seen.usage {
             Usage::Under => true,
-            Usage::Over => self.holds,
+            Usage::Over => self.holds && !rivalry,
             Usage::Normal => false,
         };
-        if !self.holds {
+        if !self.holds && (seen.queue_us < STANDING_US || rivalry) {
             self.increase(seen, since_us);
         }
-        false
     }
 
     fn decrease(&mut self, seen: &Observed) {
@@ -205,7 +258,10 @@ impl Rate {
         }
         let saturated = seen.is_saturated();
         self.decreased_us = Some(seen.now_us);
+        self.standing_since_us = None;
         self.holds = true;
+        let due_us = seen.now_us + seen.round_trip_us + SETTLING_US;
+        self.trial = Some(Trial { due_us, queue_us: None });
         if saturated || arriving > 0.8 * self.estimate {
             self.capacity = Some(Capacity::learn(self.capacity, arriving));
         }
@@ -224,24 +280,55 @@ impl Rate {
         self.set(lower.min(self.estimate));
     }
 
+    /// A queue has been standing for a while: it grows no more, but nobody drains it either.
+    fn stands(&mut self, seen: &Observed) -> bool {
+        if seen.queue_us < STANDING_US || self.drain.is_some() {
+            self.standing_since_us = None;
+            return false;
+        }
+        let since_us = *self.standing_since_us.get_or_insert(seen.now_us);
+        seen.now_us - since_us > STANDING_TIME_US
+    }
+
+    /// Judges whether the last step down did anything to the queue.
+    fn await_trial(&mut self, seen: &Observed) {
+        if seen.queue_us < DRAINED_US {
+            self.trial = None;
+        }
+        let Some(trial) = self.trial.filter(|trial| seen.now_us >= trial.due_us) else { return };
+        let Some(before_us) = trial.queue_us else {
+            self.trial = Some(Trial { due_us: seen.now_us + TRIAL_US, queue_us: Some(seen.queue_us) });
+            return;
+        };
+        self.trial = None;
+        let stays = seen.queue_us as f64 > STUBBORN * before_us as f64;
+        if stays && seen.queue_us > STUBBORN_LEAST_US && seen.is_even() {
+            self.rivalry_ends_us = seen.now_us + RIVALRY_US;
+            self.rivalry_queue_us = seen.queue_us * 3 / 2 + RIVALRY_GROWTH_US;
+            self.capacity = None;
+            if let Some(drain) = self.drain.take() {
+                self.set((drain.measured * KEPT).max(self.estimate));
+            }
+        }
+    }
+
     /// A change needs a round trip to show.
     fn may_decrease(&self, seen: &Observed) -> bool {
         let wait_us = seen.round_trip_us.clamp(50_000, 300_000);
         self.decreased_us.is_none_or(|at| seen.now_us - at >= wait_us)
     }
 
-    fn drain_on(&mut self, seen: &Observed, drain: Drain) -> bool {
-        if seen.queue_us < DRAINED_US {
-            self.drain = None;
-            self.set((drain.measured * AFTER_DRAIN).max(self.estimate));
-            return false;
-        }
-        if seen.now_us < drain.until_us {
-            return false;
+    fn drain_on(&mut self, seen: &Observed, drain: Drain) {
+        let drained = seen.queue_us < DRAINED_US;
+        if !drained && seen.now_us < drain.until_us {
+            return;
         }
         self.drain = None;
         self.set((drain.measured * AFTER_DRAIN).max(self.estimate));
-        true
+        if !drained {
+            self.rivalry_ends_us = seen.now_us + RIVALRY_US;
+            self.rivalry_queue_us = seen.queue_us * 3 / 2 + RIVALRY_GROWTH_US;
+        }
     }
 
     fn increase(&mut self, seen: &Observed, since_us: i64) {
@@ -250,11 +337,12 @@ impl Rate {
         if self.capacity.is_some_and(|capacity| arriving > capacity.mean + 3.0 * capacity.deviation()) {
             self.capacity = None;
         }
-        let grown = if self.capacity.is_some() {
-            let response = (seen.round_trip_us + RESPONSE_US) as f64 / 1e6;
-            self.estimate + PACKET_BITS.max(self.estimate * 0.006) / response * seconds
-        } else {
-            self.estimate * GROWTH.powf(seconds)
+        let response = (seen.round_trip_us + RESPONSE_US) as f64 / 1e6;
+        let added = self.estimate + PACKET_BITS.max(self.estimate * 0.006) / response * seconds;
+        let grown = match self.capacity {
+            Some(_) => added,
+            None if seen.now_us < self.rivalry_ends_us => added,
+            None => added.max(self.estimate * GROWTH.powf(seconds)),
         };
         let most = arriving * BEYOND_ARRIVING + BEYOND_ARRIVING_BPS;
         if self.estimate < most {
@@ -272,6 +360,7 @@ mod tests {
             now_us: now_ms * 1_000,
             usage,
             arriving: Some(arriving),
+            arrived: Some(arriving),
             sending: Some(arriving * 1.2),
             queue_us: queue_ms * 1_000,
             round_trip_us: 100_000,

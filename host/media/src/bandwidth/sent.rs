@@ -23,7 +23,6 @@ struct Entry {
     bytes: u16,
     sequence: u16,
     fate: Fate,
-    cluster: u8,
 }
 
 /// A packet that arrived.
@@ -35,8 +34,6 @@ pub(super) struct Arrived {
     pub(super) arrival_us: i64,
     /// Its size.
     pub(super) bytes: u32,
-    /// The probe that it belongs to; 0 is none.
-    pub(super) cluster: u8,
 }
 
 /// What feedback changed about one packet.
@@ -57,12 +54,12 @@ pub(super) struct Sent {
 impl Sent {
     /// Notes a packet that leaves at `sent_us`.
     #[expect(clippy::cast_possible_truncation)]
-    pub(super) fn note(&mut self, sequence: u16, sent_us: i64, bytes: usize, cluster: u8) {
+    pub(super) fn note(&mut self, sequence: u16, sent_us: i64, bytes: usize) {
         if self.ring.is_empty() {
             self.ring = vec![Entry::default(); REMEMBERED].into_boxed_slice();
         }
         self.ring[usize::from(sequence) % REMEMBERED] =
-            Entry { sent_us: sent_us as u32, bytes: bytes as u16, sequence, fate: Fate::Flying, cluster };
+            Entry { sent_us: sent_us as u32, bytes: bytes as u16, sequence, fate: Fate::Flying };
     }
 
     /// What a receiver's word about `sequence` changes; `None` if nothing: it was not sent, was forgotten, or the
@@ -78,12 +75,8 @@ impl Sent {
                 let was_lost = entry.fate == Fate::Lost;
                 entry.fate = Fate::Arrived;
                 let age = (now_us as u32).wrapping_sub(entry.sent_us) as i32;
-                let arrived = Arrived {
-                    sent_us: now_us - i64::from(age),
-                    arrival_us,
-                    bytes: u32::from(entry.bytes),
-                    cluster: entry.cluster,
-                };
+                let arrived =
+                    Arrived { sent_us: now_us - i64::from(age), arrival_us, bytes: u32::from(entry.bytes) };
                 Some(News::Arrived(arrived, was_lost))
             }
             (Fate::Flying, None) => {
@@ -104,11 +97,11 @@ mod tests {
         let mut sent = Sent::default();
         assert_eq!(sent.tell(0, 7, Some(1)), None, "nothing was sent");
         let wrapped = i64::from(u32::MAX) - 10;
-        sent.note(7, wrapped, 1_200, 3);
+        sent.note(7, wrapped, 1_200);
         let now = wrapped + 50_000;
         assert_eq!(sent.tell(now, 7, None), Some(News::Lost));
         assert_eq!(sent.tell(now, 7, None), None);
-        let arrived = Arrived { sent_us: wrapped, arrival_us: 5, bytes: 1_200, cluster: 3 };
+        let arrived = Arrived { sent_us: wrapped, arrival_us: 5, bytes: 1_200 };
         assert_eq!(sent.tell(now, 7, Some(5)), Some(News::Arrived(arrived, true)));
         assert_eq!(sent.tell(now, 7, Some(5)), None);
         assert_eq!(sent.tell(now, 7 + super::REMEMBERED as u16, Some(5)), None, "another turn of the ring");

@@ -3,7 +3,7 @@
 
 /// The least delay is that of the last one to two windows of this length: longer takes another flow's queue for
 /// its own, shorter takes a queue of its own for the way itself.
-const WINDOW_US: i64 = 10_000_000;
+const WINDOW_US: i64 = 30_000_000;
 
 /// Least and latest delay.
 #[derive(Debug, Default)]
@@ -31,11 +31,6 @@ impl Standing {
     pub(super) fn queue_us(&self) -> i64 {
         self.least.map_or(0, |(this, before)| self.latest_us - this.min(before))
     }
-
-    /// What stands now is not ours to drain: it counts as the way itself from here on.
-    pub(super) fn accept(&mut self) {
-        self.least = self.least.map(|_| (self.latest_us, self.latest_us));
-    }
 }
 
 #[cfg(test)]
@@ -46,13 +41,11 @@ mod tests {
     fn the_least_delay_is_forgotten_after_two_windows_and_not_before_one() {
         let mut standing = Standing::default();
         standing.note(0, -5_000);
-        standing.note(9_000_000, 20_000);
+        standing.note(29_000_000, 20_000);
         assert_eq!(standing.queue_us(), 25_000);
-        standing.note(11_000_000, 21_000);
+        standing.note(31_000_000, 21_000);
         assert_eq!(standing.queue_us(), 26_000);
-        standing.note(22_000_000, 22_000);
+        standing.note(62_000_000, 22_000);
         assert_eq!(standing.queue_us(), 2_000 - 1_000);
-        standing.accept();
-        assert_eq!(standing.queue_us(), 0);
     }
 }
