@@ -30,6 +30,8 @@ pub(super) struct Pacer {
     us_per_byte: Option<f64>,
     /// When all that was sent will have been paid for.
     paid_us: f64,
+    /// When the last picture's packet leaves that had to wait: a change of pace lets none overtake it.
+    last_us: i64,
     /// How many packets waited.
     pub(super) waited: u64,
 }
@@ -48,13 +50,15 @@ impl Pacer {
         let burst = BURST_US.max(BURST_BYTES * us_per_byte);
         let owed = self.paid_us.max(now);
         self.paid_us = (owed + bytes as f64 * us_per_byte).min(now + burst + MOST_WAIT_US);
-        let free = owed - burst;
-        if lane == Lane::Repair || free <= now {
+        if lane == Lane::Repair {
             return now_us;
         }
-        self.waited += 1;
-        let steps = (free as i64 + STEP_US - 1) / STEP_US;
-        steps * STEP_US
+        let free = (owed - burst).min(now + MOST_WAIT_US);
+        if free > now {
+            self.last_us = self.last_us.max((free as i64 + STEP_US - 1) / STEP_US * STEP_US);
+        }
+        self.waited += u64::from(self.last_us > now_us);
+        self.last_us.max(now_us)
     }
 }
 
