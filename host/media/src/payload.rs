@@ -105,12 +105,11 @@ impl StreamReader {
             return if self.described { described(told) } else { Reading::default() };
         };
         let info = PayloadInfo::Vp8(descriptor);
-        let picture = descriptor.picture_id.map(|(id, wide)| self.extend(id, wide));
         if self.described {
-            // Pictures and frames are the same here; by their picture id they can be renumbered.
-            let told = told.map(|view| LayerView { frame: picture.unwrap_or(view.frame), ..view });
+            // Its frame numbers, not the picture ids: a publisher may count those of all its encodings together.
             return Reading { info, ..described(told) };
         }
+        let picture = descriptor.picture_id.map(|(id, wide)| self.extend(id, wide));
         let layers = picture.zip(descriptor.temporal).map(|(frame, temporal)| {
             self.temporal_layers = self.temporal_layers.max(temporal + 1);
             vp8_view(&descriptor, frame, temporal, keyframe, packet.marker, self.exist())
@@ -239,5 +238,90 @@ fn vp9_depends(descriptor: &vp9::Descriptor, layer: vp9::Layer, present: Targets
                 .fold(lower, |frames, picture| frames | 1 << ((picture + 1) * spread - 1)),
         ),
         _ => Dependence::Any(present),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::tests::{L1T3, short, structure};
+
+    const fn at(spatial: u8, temporal: u8) -> Target {
+        Target { spatial, temporal }
+    }
+
+    fn read(reader: &mut StreamReader, codec: Codec, payload: &[u8], descriptor: &[u8]) -> Reading {
+        reader.read(&Arrived { codec, timestamp: 9, marker: true, payload, descriptor })
+    }
+
+    /// A VP8 payload: base or upper picture, and what its first byte pretends.
+    fn vp8(picture: u16, temporal: u8, sync: bool, key: bool) -> [u8; 7] {
+        let [high, low] = (picture | 0x8000).to_be_bytes();
+        [0x90, 0xe0, high, low, 1, temporal << 6 | u8::from(sync) << 5, u8::from(!key)]
+    }
+
+    #[test]
+    fn once_described_nothing_else_says_what_a_keyframe_is() {
+        let mut reader = StreamReader::new(true);
+        assert!(read(&mut reader, Codec::Vp8, &vp8(1, 0, false, true), &[]).keyframe, "not described yet");
+        let key = read(&mut reader, Codec::Vp8, &vp8(2, 0, false, false), &structure(300, 0, L1T3));
+        assert!(key.keyframe && key.layers.unwrap().frame == 300);
+        let later = read(&mut reader, Codec::Vp8, &vp8(3, 0, false, true), &short(303, 1));
+        assert!(!later.keyframe && matches!(later.info, PayloadInfo::Vp8(_)));
+        assert!(!read(&mut reader, Codec::Vp8, &vp8(4, 0, false, true), &[]).keyframe);
+        assert!(!read(&mut reader, Codec::H264, &[0x67], &[]).keyframe);
+        assert!(!read(&mut StreamReader::new(false), Codec::Av1, &[0xff], &structure(1, 0, L1T3)).keyframe);
+    }
+
+    #[test]
+    fn vp8_opens_all_its_layers_at_a_keyframe_and_its_own_where_it_builds_on_the_base() {
+        let mut reader = StreamReader::new(false);
+        let key = read(&mut reader, Codec::Vp8, &vp8(0x7fff, 0, false, true), &[]);
+        let view = key.layers.unwrap();
+        assert!(key.keyframe && view.switch.contains(at(0, 2)) && view.depends == Dependence::Nothing);
+        assert_eq!(view.exist.best(at(9, 9)), Some(at(0, 0)));
+        let upper = read(&mut reader, Codec::Vp8, &vp8(0, 2, true, false), &[]).layers.unwrap();
+        assert_eq!(upper.frame, view.frame.wrapping_add(1), "over the picture id's end");
+        assert_eq!(upper.exist.best(at(9, 9)), Some(at(0, 2)), "known once it was seen");
+        assert_eq!(
+            (upper.switch, upper.depends),
+            (Targets::of(at(0, 2)), Dependence::Any(Targets::of(at(0, 0))))
+        );
+        assert!(!upper.present.contains(at(0, 1)));
+    }
+
+    #[test]
+    fn vp9_says_which_layers_need_which() {
+        let mut reader = StreamReader::new(false);
+        // A key picture of two layers, the upper on the lower; three are announced.
+        let lower = read(&mut reader, Codec::Vp9, &[0xba, 0x81, 0x00, 0x00, 0x40], &[]);
+        let view = lower.layers.unwrap();
+        assert!(lower.keyframe && view.depends == Dependence::Nothing);
+        assert_eq!(view.exist.best(at(9, 9)), Some(at(2, 0)));
+        assert!(view.switch.contains(at(2, 0)));
+        let upper = read(&mut reader, Codec::Vp9, &[0xbc, 0x81, 0x00, 0x03], &[]);
+        let above = upper.layers.unwrap();
+        assert!(!upper.keyframe && above.depends == Dependence::Frames(1) && above.ends_frame);
+        assert_eq!(above.frame, view.frame + 1);
+        assert!(!above.present.contains(at(0, 0)) && above.switch.contains(at(1, 0)));
+        // The next one, apart: built on the same layer's last picture, and of no use to the layer above.
+        let lower = read(&mut reader, Codec::Vp9, &[0xf9, 0x81, 0x01, 0x00, 0x02], &[]).layers.unwrap();
+        assert_eq!((lower.frame, lower.depends), (view.frame + 4, Dependence::Frames(0b1000)));
+        assert!(lower.present.contains(at(0, 0)) && !lower.present.contains(at(1, 0)));
+        assert_eq!(lower.switch, Targets::NONE);
+    }
+
+    #[test]
+    fn a_key_picture_of_h264_begins_with_its_parameters_and_once() {
+        let mut reader = StreamReader::new(false);
+        let mut key = |timestamp, payload: &[u8]| {
+            let packet = Arrived { codec: Codec::H264, timestamp, marker: false, payload, descriptor: &[] };
+            reader.read(&packet).keyframe
+        };
+        assert!(key(1, &[0x67, 1]));
+        assert!(!key(1, &[0x65, 1]) && !key(1, &[0x7c, 0x85, 1]), "the same picture");
+        assert!(!key(2, &[0x61, 1]));
+        assert!(key(3, &[0x7c, 0x85, 1]), "its parameters are told elsewhere");
+        assert!(!key(3, &[0x7c, 0x05, 1]));
     }
 }
