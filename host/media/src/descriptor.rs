@@ -378,6 +378,40 @@ pub(crate) mod tests {
         assert!(stream.read(&short(9, 4)).is_none(), "no such template");
     }
 
+    /// A key picture's descriptor as Chrome wrote it for AV1 in the mode L3T3, out of a traffic capture.
+    const CHROME_L3T3: &str = "c1017280081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c002a000a80006000040\
+                               001d954926e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230eca877\
+                               530077004200ef008601df010d";
+
+    fn bytes(hexadecimal: &str) -> Vec<u8> {
+        let digit = |at: usize| u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap();
+        (0..hexadecimal.len()).step_by(2).map(digit).collect()
+    }
+
+    #[test]
+    fn what_a_browser_wrote_reads_as_it_meant() {
+        let mut stream = Descriptors::default();
+        let key = stream.read(&bytes(CHROME_L3T3)).unwrap();
+        assert_eq!((key.frame, key.layer, key.depends), (370, at(0, 0), Dependence::Nothing));
+        assert_eq!(key.exist.best(at(9, 9)), Some(at(2, 2)));
+        assert_eq!(key.switch, key.exist, "whoever decodes it can decode anything from here on");
+        let rows = [
+            ("860173", 371, at(1, 0), 0b1),
+            ("8b0174", 372, at(2, 0), 0b1),
+            ("c30175", 373, at(0, 2), 0b100),
+            ("c70177", 375, at(1, 1), 0b10_0001),
+        ];
+        for (hexadecimal, frame, layer, depends) in rows {
+            let view = stream.read(&bytes(hexadecimal)).unwrap();
+            assert_eq!((view.frame, view.layer), (frame, layer));
+            assert_eq!(view.depends, Dependence::Frames(depends));
+            assert_eq!(view.exist, key.exist);
+        }
+        let narrower = stream.read(&bytes("86017340fc")).unwrap();
+        assert_eq!(narrower.exist.best(at(9, 9)), Some(at(1, 2)), "two sizes are sent");
+        assert!(!narrower.present.contains(at(0, 2)) && narrower.present.contains(at(2, 0)));
+    }
+
     #[test]
     fn active_targets_and_a_frames_own_differences_are_read() {
         let mut stream = Descriptors::default();
