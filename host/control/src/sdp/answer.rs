@@ -154,7 +154,11 @@ fn write_rejection(text: &mut String, section: &Section) {
 
 fn write_section(text: &mut String, section: &Section, accepted: &Accepted<'_>) {
     let media = accepted.media;
-    let codecs = accepted.send.map_or(&media.codecs, |sending| &sending.rtp.codecs);
+    let codecs: Vec<_> = match accepted.send {
+        Some(sending) => sending.rtp.codecs.iter().collect(),
+        None if accepted.receive => media.codecs.iter().collect(),
+        None => media.first_forms().collect(),
+    };
     let formats: Vec<_> = codecs
         .iter()
         .flat_map(|codec| [Some(codec.payload_type), codec.rtx_payload_type])

@@ -1,6 +1,6 @@
 //! Stories of codecs: which forms are taken from an offer, and which of them a consumer is sent.
 
-use super::fixtures::{PUBLISH, RECEIVE, with_codecs};
+use super::fixtures::{FORMS, PUBLISH, RECEIVE, with_codecs};
 use super::{Offer, Verdict, parse_offer, send_parameters, write_answer};
 use tidegate_types::rtp::{Codec, CodecParameters, ExtensionKind};
 
@@ -83,6 +83,25 @@ fn a_consumer_is_sent_the_payload_type_that_its_browser_decodes() {
         let track = published(1, &[(96, map, &form)]);
         assert_eq!(sent(1, &forms, &track), expected, "{map} {form}");
     }
+}
+
+#[test]
+fn of_a_dozen_forms_a_section_is_answered_with_the_one_that_is_sent_and_one_of_each_other_codec() {
+    let offer = parse(FORMS);
+    let video = offer.sections[0].media.as_ref().expect("a video");
+    assert_eq!(video.codecs.len(), 15);
+    let track = published(1, &[(96, "H264/90000", &h264("4d001f", 1))]);
+    let rtp = send_parameters("0", video, &track, "name", || 1).expect("H.264");
+    let forms: Vec<_> = rtp.codecs.iter().map(|codec| (codec.payload_type, &*codec.format)).collect();
+    let main = (116, "packetization-mode=1;profile-level-id=4d001f");
+    assert_eq!(forms, [main, (96, ""), (98, "profile-id=0"), (45, "profile=0")]);
+    let sending = super::Sending { stream: "stream".into(), track: "track".into(), rtp };
+    let head = super::AnswerHead::example();
+    let verdicts = [Some(sending), None].map(|send| Verdict::Accept { receive: false, send });
+    let text = write_answer(&offer, &head, &verdicts);
+    assert!(text.contains("m=video 9 UDP/TLS/RTP/SAVPF 116 117 96 97 98 99 45 46\r\n"), "{text}");
+    let idle = write_answer(&offer, &head, &[const { Verdict::Accept { receive: false, send: None } }; 2]);
+    assert!(idle.contains("m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 108 109 45 46\r\n"), "{idle}");
 }
 
 #[test]

@@ -13,8 +13,11 @@ pub(crate) const NO_VP8: &str = include_str!("../../fixtures/no-vp8.sdp");
 /// Firefox: audio (0) and video (1), both ways, bundle-only, attributes of the session level.
 pub(crate) const FIREFOX: &str = include_str!("../../fixtures/firefox-both-ways.sdp");
 
+/// Chromium: receiving sections for video (0) and audio (1), every form of every codec, the descriptor asked for.
+pub(crate) const FORMS: &str = include_str!("../../fixtures/chromium-forms.sdp");
+
 /// All of them.
-pub(crate) const ALL: [&str; 6] = [PUBLISH, FLAT, DATA, RECEIVE, NO_VP8, FIREFOX];
+pub(crate) const ALL: [&str; 7] = [PUBLISH, FLAT, DATA, RECEIVE, NO_VP8, FIREFOX, FORMS];
 
 /// The same offer after an ICE restart.
 pub(crate) fn restarted(offer: &str) -> String {

@@ -46,6 +46,15 @@ impl MediaSection {
         self.encodings.iter().any(|encoding| encoding.rid.is_some())
     }
 
+    /// The offer's first form of each codec. Browsers offer a dozen of them in every section, 3 KiB of an answer, and
+    /// no track changes among the forms of one codec.
+    pub(crate) fn first_forms(&self) -> impl Iterator<Item = &CodecParameters> {
+        self.codecs.iter().enumerate().filter_map(|(at, codec)| {
+            let first = self.codecs[..at].iter().all(|earlier| earlier.codec != codec.codec);
+            first.then_some(codec)
+        })
+    }
+
     /// What the peer would decode a track as, whose publisher agreed to `track`: the offered form nearest to the
     /// one that it sends, which is its first. Redundant audio (RFC 2198) is taken apart for whom it doesn't suit.
     pub(crate) fn fitting(&self, track: &[CodecParameters]) -> Option<&CodecParameters> {
@@ -83,7 +92,7 @@ pub(crate) fn send_parameters(
 ) -> Option<RtpParameters> {
     let chosen = section.fitting(track)?.clone();
     let rtx_ssrc = chosen.rtx_payload_type.map(|_| ssrc());
-    let others = section.codecs.iter().filter(|other| other.payload_type != chosen.payload_type).cloned();
+    let others = section.first_forms().filter(|other| other.codec != chosen.codec).cloned();
     Some(RtpParameters {
         mid: Some(mid.to_owned()),
         encodings: vec![EncodingParameters { ssrc: Some(ssrc()), rtx_ssrc, rid: None }],
