@@ -31,6 +31,9 @@ const REPAIRS_PER_INTERVAL: u32 = 200;
 const REPAIR_INTERVAL: Duration = Duration::from_millis(100);
 /// A timestamp step that differs from the elapsed time by more than this comes from a wrong clock.
 const CLOCK_TRUST: Duration = Duration::from_secs(3);
+/// A frame number that lies farther back begins a new count. More would let a publisher that counts anew wait longer
+/// for its first keyframe to be taken.
+const FRAMES_BACK: u16 = 256;
 /// Sent sender reports remembered for round-trip times.
 const REPORTS: usize = 4;
 
@@ -163,6 +166,8 @@ pub struct Consumer {
     last_timestamp: Option<(u32, Instant)>,
     last_picture: u16,
     last_tl0: u8,
+    /// The newest frame's number in the dependency descriptors sent.
+    last_frame: Option<u16>,
     repairs: (Instant, u32),
     reports: [(u32, Option<Instant>); REPORTS],
     report_count: usize,
@@ -240,6 +245,7 @@ impl Consumer {
             last_timestamp: None,
             last_picture: 0,
             last_tl0: 0,
+            last_frame: None,
             repairs: (now, 0),
             reports: [(0, None); REPORTS],
             report_count: 0,
@@ -354,8 +360,8 @@ impl Consumer {
         let switches = match self.current {
             Some(current) if current == packet.encoding => false,
             _ if self.kind == MediaKind::Audio => true,
-            Some(_) => packet.encoding == self.target && packet.keyframe,
-            None => packet.encoding <= self.target && packet.keyframe,
+            Some(_) => packet.encoding == self.target && packet.keyframe && !self.has_newer(packet),
+            None => packet.encoding <= self.target && packet.keyframe && !self.has_newer(packet),
         };
         if switches {
             self.begin_segment(packet, clocks);
@@ -382,8 +388,32 @@ impl Consumer {
         self.next_sequence = self.next_sequence.max(segment.numbers.next_out());
         if wanted {
             self.remember(packet, ticket.timestamp, ticket.shift);
+            self.remember_frame(packet);
         }
         Some(ticket)
+    }
+
+    /// Whether the peer was sent a later frame by the descriptors' count. Browsers number the frames of all encodings
+    /// in one row. Of one picture's keyframes either may come first; a receiver that has the later one drops the
+    /// other, then everything that builds on it, and asks for nothing. So that one is let go and a new one awaited.
+    fn has_newer(&self, packet: &MediaPacket) -> bool {
+        let Some((last, frame)) = self.last_frame.zip(self.described_frame(packet)) else { return false };
+        (1..FRAMES_BACK).contains(&last.wrapping_sub(frame))
+    }
+
+    fn remember_frame(&mut self, packet: &MediaPacket) {
+        if let Some(frame) = self.described_frame(packet)
+            && !self.has_newer(packet)
+        {
+            self.last_frame = Some(frame);
+        }
+    }
+
+    /// The number that the dependency descriptor tells the peer, where it is told.
+    fn described_frame(&self, packet: &MediaPacket) -> Option<u16> {
+        self.ids.dependency_descriptor?;
+        let [_, high, low] = packet.dependency_descriptor().first_chunk()?;
+        Some(u16::from_be_bytes([*high, *low]))
     }
 
     /// How a codec is sent to this peer; `None` if it doesn't take it. A change of codec begins at a keyframe.
@@ -648,6 +678,43 @@ mod tests {
             extensions: Extensions::default(),
             payload: 0..0,
             buffer: Arc::default(),
+        }
+    }
+
+    /// The packet with a dependency descriptor of this frame number.
+    fn described(packet: MediaPacket, frame: u16) -> MediaPacket {
+        let [high, low] = frame.to_be_bytes();
+        let mut buffer = tidegate_types::Buffer::default();
+        buffer.set_length(3);
+        buffer.bytes_mut().copy_from_slice(&[0xc0, high, low]);
+        let span = tidegate_types::packet::Span { start: 0, length: 3 };
+        let extensions = Extensions { dependency_descriptor: Some(span), ..packet.extensions };
+        MediaPacket { extensions, buffer: Arc::new(buffer), ..packet }
+    }
+
+    #[test]
+    fn a_keyframe_that_is_older_than_what_was_sent_is_no_place_to_switch() {
+        let start = Instant::now();
+        let clocks = |_| None;
+        for descriptor in [Some(13), None] {
+            let mut consumer = consumer(MediaKind::Video);
+            consumer.ids.dependency_descriptor = descriptor;
+            consumer.choose(2, 0b11);
+            let sends = |consumer: &mut Consumer, encoding, sequence, frame| {
+                let packet = described(packet(start, encoding, sequence, 0, true, 7), frame);
+                consumer.select(&packet, clocks).is_some()
+            };
+            assert!(sends(&mut consumer, 0, 100, 2), "the low encoding's");
+            assert_eq!(
+                sends(&mut consumer, 1, 900, 1),
+                descriptor.is_none(),
+                "the same picture's, numbered before"
+            );
+            assert_eq!(consumer.awaits_keyframe(), descriptor.map(|_| 1));
+            assert!(sends(&mut consumer, 1, 950, 3), "the next one");
+            assert_eq!(consumer.awaits_keyframe(), None);
+            consumer.resync();
+            assert!(sends(&mut consumer, 0, 200, 40_000), "a publisher that counts anew");
         }
     }
 
