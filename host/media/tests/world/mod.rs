@@ -273,8 +273,9 @@ impl World {
             let [_, _, high, low] = to.ip().octets();
             let person = usize::from(high) * 200 + usize::from(low);
             let bytes = datagrams.bytes(head);
+            let waits = head.not_before.saturating_duration_since(self.now.instant);
             for delay in self.fate(person, false, bytes) {
-                self.push(delay, Event::ToPerson { person, bytes: bytes.to_vec() });
+                self.push(waits + delay, Event::ToPerson { person, bytes: bytes.to_vec() });
             }
         }
         for (to, crossing) in crossings {
