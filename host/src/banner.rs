@@ -4,11 +4,13 @@ use crate::config::Config;
 use crate::node::Node;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use tidegate_types::transport::Fingerprint;
 
 /// What is worth telling of a configuration.
 #[derive(Debug)]
 pub struct Banner {
     scheme: &'static str,
+    self_signed: bool,
     everywhere: bool,
     loopback: bool,
     public_host: Option<String>,
@@ -25,7 +27,8 @@ impl Banner {
                 format!("{}={}", decision.name(), choice.component)
             };
         Self {
-            scheme: if config.tls.is_some() { "https" } else { "http" },
+            scheme: if config.speaks_tls() { "https" } else { "http" },
+            self_signed: config.tls_self_signed,
             everywhere: config.listen.ip().is_unspecified(),
             loopback: config.listen.ip().is_loopback(),
             public_host: config.public_hosts.first().cloned(),
@@ -37,10 +40,11 @@ impl Banner {
     /// The text, for standard output.
     #[must_use]
     pub fn text(&self, node: &Node) -> String {
-        self.page(node.address(), &node.media_addresses())
+        let fingerprint = node.fingerprint().filter(|_| self.self_signed);
+        self.page(node.address(), &node.media_addresses(), fingerprint)
     }
 
-    fn page(&self, address: SocketAddr, media: &[SocketAddr]) -> String {
+    fn page(&self, address: SocketAddr, media: &[SocketAddr], made: Option<Fingerprint>) -> String {
         let base = format!("{}://{}:{}", self.scheme, self.host(address), address.port());
         let media: Vec<String> = media.iter().map(SocketAddr::to_string).collect();
         let plural = if self.shards == 1 { "" } else { "s" };
@@ -58,7 +62,15 @@ impl Banner {
         if self.scheme == "http" && !self.loopback {
             text.push_str(
                 "  note      browsers give camera and microphone to https pages and localhost only: add \
-                 --tls-certificate and --tls-key\n",
+                 --tls-self-signed, or --tls-certificate and --tls-key\n",
+            );
+        }
+        if let Some(fingerprint) = made {
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                "  note      the certificate is this host's own and browsers warn of it; its SHA-256 is\n            {}\n",
+                fingerprint.to_sdp()
             );
         }
         text
@@ -77,12 +89,15 @@ impl Banner {
 
 #[cfg(test)]
 mod tests {
-    use super::{Banner, Config};
+    use super::{Banner, Config, Fingerprint};
 
     #[test]
     fn it_says_what_to_open() {
-        let text = Banner::of(&Config::local())
-            .page("127.0.0.1:7000".parse().expect("an address"), &["127.0.0.1:7100".parse().expect("one")]);
+        let text = Banner::of(&Config::local()).page(
+            "127.0.0.1:7000".parse().expect("an address"),
+            &["127.0.0.1:7100".parse().expect("one")],
+            None,
+        );
         assert!(text.contains("http://localhost:7000/?room=hello\n"), "{text}");
         assert!(text.contains("http://localhost:7000/console\n"), "{text}");
         assert!(text.contains("1 shard, UDP 127.0.0.1:7100\n"), "{text}");
@@ -92,10 +107,18 @@ mod tests {
     #[test]
     fn it_warns_where_browsers_would_give_no_camera() {
         let listen = "192.0.2.1:80".parse().expect("an address");
-        let text = Banner::of(&Config { listen, ..Config::local() }).page(listen, &[]);
+        let text = Banner::of(&Config { listen, ..Config::local() }).page(listen, &[], None);
         assert!(
             text.contains("http://192.0.2.1:80/?room=hello\n") && text.contains("--tls-certificate"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn it_tells_the_certificate_that_it_made() {
+        let config = Config { tls_self_signed: true, ..Config::local() };
+        let address = "192.0.2.1:443".parse().expect("an address");
+        let text = Banner::of(&config).page(address, &[], Some(Fingerprint([0xab; 32])));
+        assert!(text.contains("https://localhost:443/") && text.contains(&"AB:".repeat(31)), "{text}");
     }
 }

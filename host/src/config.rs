@@ -25,6 +25,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Certificate chain and private key in PEM, for HTTPS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// HTTPS with a certificate made at the start instead.
+    pub tls_self_signed: bool,
     /// Origins that may open sessions besides the host's own.
     pub allowed_origins: Vec<String>,
     /// Names that browsers reach this host by, besides localhost and addresses.
@@ -106,6 +108,7 @@ impl Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            tls_self_signed: false,
             allowed_origins: Vec::new(),
             public_hosts: Vec::new(),
             admin_token: None,
@@ -141,6 +144,7 @@ impl Config {
             rtc_addresses: media_addresses(&options)?,
             shards: options.shard_count(),
             tls: options.tls_certificate.zip(options.tls_key),
+            tls_self_signed: options.tls_self_signed,
             allowed_origins: options.allow_origin,
             public_hosts: options.public_host,
             join_rate: options.join_rate,
@@ -152,6 +156,27 @@ impl Config {
             node_name: options.node_name,
             region: options.region,
         })
+    }
+}
+
+impl Config {
+    /// Whether the front door speaks HTTPS.
+    #[must_use]
+    pub const fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || self.tls_self_signed
+    }
+
+    /// What a certificate of its own stands for: every name and address that this host may be called by.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.rtc_addresses.iter().chain(&self.announce).copied();
+        let own = addresses.chain([self.listen.ip()]).filter(|address| !address.is_unspecified());
+        let mut names: Vec<String> = own.map(|address| address.to_string()).collect();
+        names.push("localhost".to_owned());
+        names.extend(self.public_hosts.iter().cloned());
+        names.sort();
+        names.dedup();
+        names
     }
 }
 

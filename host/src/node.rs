@@ -12,12 +12,13 @@ use crate::secrets::{self, SystemSecrets};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_control::{Control, ControlConfig, Limits, TlsFiles};
+use tidegate_control::{Control, ControlConfig, Limits, Tls, TlsFiles};
 use tidegate_directory::{Directory, DirectoryConfig, ShardSeed};
 use tidegate_media::association::{AssociationConfig, Identity, IdentityError};
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_policy::Policies;
 use tidegate_shard::{ShardSetup, Shards, ShardsConfig};
+use tidegate_types::transport::Fingerprint;
 use tidegate_types::{NodeId, Place};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -93,6 +94,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.control.local_addr()
+    }
+
+    /// The SHA-256 of the certificate that HTTPS shows; `None` where plain HTTP is served.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.control.fingerprint()
     }
 
     /// The UDP addresses that peers are told, shard by shard.
@@ -176,11 +183,12 @@ fn directory_config(config: &Config) -> DirectoryConfig {
 }
 
 fn control_config(config: &Config) -> ControlConfig {
-    let tls = config.tls.clone().map(|(certificate, key)| TlsFiles { certificate, key });
+    let files = config.tls.clone().map(|(certificate, key)| Tls::Files(TlsFiles { certificate, key }));
+    let made = config.tls_self_signed.then(|| Tls::SelfSigned { names: config.names() });
     // Four seconds' worth at once: a class that enters through one NAT.
     let joins_burst = config.join_rate.saturating_mul(4);
     ControlConfig {
-        tls,
+        tls: files.or(made),
         admin_token: config.admin_token.clone(),
         allowed_origins: config.allowed_origins.clone(),
         public_hosts: config.public_hosts.clone(),

@@ -34,6 +34,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", requires = "tls_certificate", help_heading = "Doors")]
     pub tls_key: Option<PathBuf>,
 
+    /// Serve HTTPS with a certificate made at the start, which browsers warn of: for trying from other machines
+    #[arg(long, conflicts_with = "tls_certificate", help_heading = "Doors")]
+    pub tls_self_signed: bool,
+
     /// Origin whose pages may open sessions besides the host's own, as https://example.org; repeatable
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Doors")]
     pub allow_origin: Vec<String>,
@@ -381,5 +385,7 @@ mod tests {
     #[test]
     fn certificate_and_key_come_together() {
         assert!(refusal(&["--tls-certificate", "a.pem"]).contains("--tls-key"));
+        let both = ["--tls-certificate", "a.pem", "--tls-key", "b.pem", "--tls-self-signed"];
+        assert!(refusal(&both).contains("--tls-self-signed"));
     }
 }

@@ -11,8 +11,8 @@ use tidegate_types::Secret;
 pub struct ControlConfig {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Serve HTTPS with these; plain HTTP where `None`.
-    pub tls: Option<TlsFiles>,
+    /// Serve HTTPS with this; plain HTTP where `None`.
+    pub tls: Option<Tls>,
     /// Opens admin API, metrics and console to whoever bears it, from anywhere, and closes them to everyone
     /// else, loopback included (a reverse proxy's requests come from loopback too). Without it they answer on
     /// loopback only.
@@ -42,6 +42,18 @@ impl ControlConfig {
             limits: Limits::default(),
         }
     }
+}
+
+/// What HTTPS shows.
+#[derive(Clone, Debug)]
+pub enum Tls {
+    /// An authority's certificate.
+    Files(TlsFiles),
+    /// One of its own, made at each start; browsers warn of it.
+    SelfSigned {
+        /// DNS names and IP addresses that it stands for.
+        names: Vec<String>,
+    },
 }
 
 /// Where the certificate and its key lie, in PEM.

@@ -3,11 +3,12 @@
 use crate::admin::ITSELF;
 use crate::config::ControlConfig;
 use crate::door::Door;
-use crate::http::{Gate, Peer, read_tls, routes};
+use crate::http::{Gate, Peer, acceptor, routes};
 use crate::operations::{FromDirectory, Operations, ToDirectory};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tidegate_types::transport::Fingerprint;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,6 +19,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// The running front door.
 pub struct Control {
     local: SocketAddr,
+    fingerprint: Option<Fingerprint>,
     door: Arc<Door>,
     stop: watch::Sender<Option<String>>,
     server: Mutex<Option<JoinHandle<()>>>,
@@ -34,7 +36,7 @@ pub enum StartError {
         /// Why.
         reason: std::io::Error,
     },
-    /// A TLS file cannot be used.
+    /// A TLS file cannot be used, or none made.
     #[error("cannot use {file}: {reason}")]
     Tls {
         /// Which.
@@ -52,7 +54,7 @@ impl Control {
         operations: Arc<dyn Operations>,
     ) -> Result<Self, StartError> {
         let address = config.listen;
-        let tls = config.tls.as_ref().map(read_tls).transpose()?;
+        let (tls, fingerprint) = config.tls.as_ref().map(acceptor).transpose()?.unzip();
         let cannot = |reason| StartError::Listen { address, reason };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
@@ -71,7 +73,7 @@ impl Control {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });
-        Ok(Self { local, door, stop, server: Mutex::new(Some(server)) })
+        Ok(Self { local, fingerprint, door, stop, server: Mutex::new(Some(server)) })
     }
 
     /// Hands over what the directory said. Never blocks; callable from any thread. A client that doesn't keep up
@@ -87,6 +89,12 @@ impl Control {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The SHA-256 of the certificate that HTTPS shows; `None` where plain HTTP is served.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
     }
 
     /// Tells every session that the host stops and asks it to rejoin, closes the sockets; at most a second.

@@ -43,7 +43,7 @@ mod session;
 mod whip;
 
 pub use admin::openapi;
-pub use config::{Asset, Assets, ControlConfig, Limits, TlsFiles};
+pub use config::{Asset, Assets, ControlConfig, Limits, Tls, TlsFiles};
 pub use control::{Control, StartError};
 pub use operations::{FromDirectory, Operations, ToDirectory};
 pub use problem::Problem;

@@ -1,8 +1,7 @@
 //! Accepts connections: bounded in number, with TLS where there is a certificate, and ended when idle. Knows
 //! nothing of HTTP.
 
-use crate::config::{Limits, TlsFiles};
-use crate::control::StartError;
+use crate::config::Limits;
 use crate::count::Counters;
 use crate::limit::{Counted, Counts};
 use axum::extract::connect_info::Connected;
@@ -10,7 +9,6 @@ use axum::serve::{IncomingStream, Listener};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,10 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A connection on which nothing moves for so long is closed. A WebSocket's pings keep it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -186,35 +180,4 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
-}
-
-/// Reads certificate and key.
-pub(crate) fn read_tls(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let chain = read_chain(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
-        unusable(&files.key, format!("no private key in PEM can be read from it ({error})"))
-    })?;
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&files.certificate, error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| {
-            unusable(&files.certificate, format!("it does not go with {} ({error})", files.key.display()))
-        })?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| unusable(file, format!("no certificate in PEM can be read from it ({error})")))?;
-    if chain.is_empty() {
-        return Err(unusable(file, "it holds no certificate in PEM".into()));
-    }
-    Ok(chain)
-}
-
-fn unusable(file: &Path, reason: String) -> StartError {
-    StartError::Tls { file: file.display().to_string(), reason }
 }

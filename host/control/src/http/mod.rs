@@ -7,10 +7,12 @@ mod names;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use assets::Pages;
-pub(crate) use listener::{Gate, Peer, read_tls};
+pub(crate) use listener::{Gate, Peer};
 pub(crate) use names::Names;
+pub(crate) use tls::acceptor;
 
 use crate::admin;
 use crate::count::write_metric;

@@ -1,7 +1,7 @@
 //! Stories over real sockets on loopback: a front door, a directory that does as told, and clients.
 
 use crate::{
-    Asset, Control, ControlConfig, FromDirectory, Limits, Operations, StartError, TlsFiles, ToDirectory,
+    Asset, Control, ControlConfig, FromDirectory, Limits, Operations, StartError, Tls, TlsFiles, ToDirectory,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -588,7 +588,7 @@ async fn a_port_in_use_and_an_unreadable_certificate_say_what_to_do() {
     assert!(error.contains(&house.address().to_string()) && error.contains("another"), "{error}");
     let files = TlsFiles { certificate: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
     let mut config = ControlConfig::new((Ipv4Addr::LOCALHOST, 0).into(), &PAGES);
-    config.tls = Some(files);
+    config.tls = Some(Tls::Files(files));
     let error = start(config).await.expect_err("no file");
     assert!(matches!(&error, StartError::Tls { file, .. } if file == "/nowhere/cert.pem"), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
@@ -604,7 +604,7 @@ async fn with_a_certificate_pages_and_sessions_go_over_tls() {
     std::fs::write(&files.certificate, made.cert.pem()).expect("written");
     std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
     let house = House::open(|config| {
-        config.tls = Some(files);
+        config.tls = Some(Tls::Files(files));
         config.limits.handshake = Duration::from_millis(50);
     })
     .await;
