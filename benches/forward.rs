@@ -126,7 +126,7 @@ impl Room {
         let config = EngineConfig {
             place: Place::local(0),
             shards: 1,
-            candidates: vec![Candidate { address: ENGINE.into() }],
+            candidates: vec![Candidate { address: ENGINE.into(), tcp: false }],
             association: association(),
             max_transports: consumers + 1,
         };

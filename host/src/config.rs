@@ -43,6 +43,8 @@ pub struct Config {
     pub rtc_port: u16,
     /// All shards share the one port.
     pub single_port: bool,
+    /// Besides UDP take TCP on the same ports.
+    pub rtc_tcp: bool,
     /// Told to peers instead of the local addresses, in their order.
     pub announce: Vec<IpAddr>,
     /// What may be agreed to.
@@ -117,6 +119,7 @@ impl Config {
             rtc_addresses: vec![Ipv4Addr::LOCALHOST.into()],
             rtc_port: 0,
             single_port: false,
+            rtc_tcp: true,
             announce: Vec::new(),
             srtp_profiles: vec![
                 SrtpProfile::AeadAes256Gcm,
@@ -150,6 +153,7 @@ impl Config {
             join_rate: options.join_rate,
             rtc_port: options.rtc_port,
             single_port: options.single_port,
+            rtc_tcp: !options.no_rtc_tcp,
             announce: options.announce,
             srtp_profiles: options.srtp_profiles.into_iter().map(SrtpProfile::from).collect(),
             policies,

@@ -156,6 +156,7 @@ fn start_shards(config: &Config, mailbox: Mailbox) -> Result<Shards, StartError>
         announce: config.announce.clone(),
         port: config.rtc_port,
         single_port: config.single_port,
+        tcp: config.rtc_tcp,
         ..ShardsConfig::loopback()
     };
     let make_engine = engine_factory(Arc::new(Identity::generate()?), config);

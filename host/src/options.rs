@@ -65,13 +65,17 @@ pub struct Options {
     #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Media")]
     pub rtc_address: Vec<IpAddr>,
 
-    /// UDP port of the first shard, the next one has the next port; 0 lets the kernel choose
+    /// Port of the first shard (UDP, and TCP unless --no-rtc-tcp), the next one has the next port; 0 lets the kernel choose
     #[arg(long, value_name = "PORT", default_value_t = 7100, help_heading = "Media")]
     pub rtc_port: u16,
 
-    /// All shards share the one UDP port
+    /// All shards share the one port
     #[arg(long, help_heading = "Media")]
     pub single_port: bool,
+
+    /// Carry media over UDP alone; otherwise the same ports of TCP serve those whose network passes nothing else
+    #[arg(long, help_heading = "Media")]
+    pub no_rtc_tcp: bool,
 
     /// Address to tell peers instead of the local one (NAT, containers); repeatable, in the order of
     /// --rtc-address

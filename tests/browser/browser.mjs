@@ -26,10 +26,12 @@ const FLAGS = [
 ];
 
 /** A browser of its own profile. `origin` is one to treat as secure although it is plain HTTP. */
-export async function openBrowser(t, { executablePath = CHROMIUM, origin, viewport = { width: 960, height: 600 } } = {}) {
+export async function openBrowser(t, { executablePath = CHROMIUM, origin, viewport = { width: 960, height: 600 }, ignoreHTTPSErrors = false } = {}) {
   const profile = mkdtempSync(join(tmpdir(), 'tidegate-chromium-'));
   const args = origin ? [...FLAGS, `--unsafely-treat-insecure-origin-as-secure=${origin}`] : FLAGS;
-  const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args, viewport, bypassCSP: true });
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath, headless: true, args, viewport, bypassCSP: true, ignoreHTTPSErrors,
+  });
   if (SOURCES) await serveSources(context);
   t.after(async () => {
     await context.close().catch(() => {});

@@ -25,6 +25,8 @@ export function binary() {
 }
 
 export const spread = ['--policy', 'allocate=allocate-spread'];
+export const selfSigned = ['--tls-self-signed'];
+export const singlePort = ['--single-port'];
 export const cmOnly = ['--srtp-profiles', 'aes-cm'];
 export const tokens = [
   '--policy', 'authorize=auth-token',
@@ -46,8 +48,8 @@ export function token(room, name, seconds = 600) {
  * Starts a host. `flags` are added to the usual ones; `address` is one that other network namespaces reach
  * it by, besides loopback.
  */
-export async function startHost(t, { shards = 1, flags = [], address } = {}) {
-  const host = new Host(await freePort(), shards, flags, address);
+export async function startHost(t, { shards = 1, flags = [], address, scheme = 'http' } = {}) {
+  const host = new Host(await freePort(), shards, flags, address, scheme);
   t.after(() => host.kill());
   await host.start();
   return host;
@@ -57,10 +59,10 @@ class Host {
   #process = null;
   log = '';
 
-  constructor(port, shards, flags, address) {
+  constructor(port, shards, flags, address, scheme) {
     this.port = port;
-    this.url = `http://127.0.0.1:${port}`;
-    this.urlFromOutside = address && `http://${address}:${port}`;
+    this.url = `${scheme}://127.0.0.1:${port}`;
+    this.urlFromOutside = address && `${scheme}://${address}:${port}`;
     const reachable = address ? ['--rtc-address', '127.0.0.1', '--rtc-address', address, '--allow-open'] : [];
     this.flags = [
       '--listen', `${address ? '0.0.0.0' : '127.0.0.1'}:${port}`, '--rtc-port', '0', '--shards', String(shards),

@@ -46,6 +46,11 @@ export class Namespace {
     ip('-n', this.name, 'route', 'replace', 'default', 'via', this.hostAddress);
   }
 
+  /** As behind a firewall that passes TCP alone. */
+  blockUdp() {
+    ip('-n', this.name, 'rule', 'add', 'ipproto', 'udp', 'blackhole', 'pref', '100');
+  }
+
   /** A program that runs Chromium inside. */
   chromium(path) {
     const script = join(mkdtempSync(join(tmpdir(), 'tidegate-netns-')), 'chromium');

@@ -168,7 +168,7 @@ fn read_candidate(line: &str) -> Option<Candidate> {
     let words: Vec<&str> = line.strip_prefix("a=candidate:")?.split_whitespace().collect();
     let [_, "1", protocol, _, ip, port, "typ", "host", ..] = words.as_slice() else { return None };
     let address = SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
-    protocol.eq_ignore_ascii_case("udp").then_some(Candidate { address })
+    protocol.eq_ignore_ascii_case("udp").then_some(Candidate { address, tcp: false })
 }
 
 fn read_streams(text: &str) -> BTreeMap<u32, Option<u32>> {

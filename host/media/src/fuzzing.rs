@@ -487,7 +487,7 @@ mod whole {
             let config = EngineConfig {
                 place: Place::local(0),
                 shards: 2,
-                candidates: vec![Candidate { address: here() }],
+                candidates: vec![Candidate { address: here(), tcp: false }],
                 association: association.clone(),
                 max_transports: 4,
             };

@@ -129,7 +129,7 @@ impl Call {
             let config = EngineConfig {
                 place: Place::local(shard as u16),
                 shards: engines as u16,
-                candidates: vec![Candidate { address: engine_address(shard) }],
+                candidates: vec![Candidate { address: engine_address(shard), tcp: false }],
                 association: association.clone(),
                 max_transports: 4,
             };

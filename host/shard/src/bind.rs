@@ -2,14 +2,19 @@
 //! what peers are told. Knows nothing of threads.
 
 use crate::config::{ShardsConfig, StartError};
-use crate::socket::{Options, open};
+use crate::socket::{Options, listen, open};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use tidegate_types::transport::Candidate;
+
+/// How often the kernel may choose a port whose number TCP has given away already.
+const CHOICES: usize = 16;
 
 /// The sockets of one shard, in the order of the configured addresses.
 pub(crate) struct Bound {
     pub(crate) sockets: Vec<UdpSocket>,
+    /// Beside each of them; empty where media goes over UDP alone.
+    pub(crate) listeners: Vec<TcpListener>,
     pub(crate) candidates: Vec<Candidate>,
 }
 
@@ -23,18 +28,45 @@ pub(crate) fn bind(config: &ShardsConfig) -> Result<Vec<Bound>, StartError> {
 /// The port of each address that all shards share. Sharing would hide another program on the same port, so each is
 /// first bound alone.
 fn shared_ports(config: &ShardsConfig) -> Result<Vec<u16>, StartError> {
-    config.addresses.iter().map(|&ip| Ok(local(&bind_one(config, ip, config.port, false)?)?.port())).collect()
+    let port = |&ip| Ok(local(&bind_pair(config, ip, config.port, false)?.0)?.port());
+    config.addresses.iter().map(port).collect()
 }
 
 fn bind_shard(config: &ShardsConfig, shard: u16, shared: Option<&[u16]>) -> Result<Bound, StartError> {
     let own_port = if config.port == 0 { 0 } else { config.port + shard };
     let port = |position: usize| shared.and_then(|ports| ports.get(position).copied()).unwrap_or(own_port);
     let addresses = config.addresses.iter().enumerate();
-    let sockets: Vec<UdpSocket> = addresses
-        .map(|(position, &ip)| bind_one(config, ip, port(position), shared.is_some()))
+    let pairs: Vec<_> = addresses
+        .map(|(position, &ip)| bind_pair(config, ip, port(position), shared.is_some()))
         .collect::<Result<_, _>>()?;
+    let (sockets, listeners): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let bound: Vec<SocketAddr> = sockets.iter().map(local).collect::<Result<_, _>>()?;
-    Ok(Bound { sockets, candidates: candidates(&bound, &config.announce) })
+    let candidates = candidates(&bound, &config.announce, config.tcp);
+    Ok(Bound { sockets, listeners: listeners.into_iter().flatten().collect(), candidates })
+}
+
+/// A UDP socket, and a TCP listener of the same number. Where the kernel chooses, it knows UDP's ports only: what it
+/// chose may be taken for TCP, and then it chooses again.
+fn bind_pair(
+    config: &ShardsConfig,
+    ip: IpAddr,
+    port: u16,
+    shared: bool,
+) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+    let mut left = if port == 0 { CHOICES } else { 1 };
+    loop {
+        left -= 1;
+        let socket = bind_one(config, ip, port, shared)?;
+        if !config.tcp {
+            return Ok((socket, None));
+        }
+        let address = local(&socket)?;
+        match listen(address, shared) {
+            Ok(listener) => return Ok((socket, Some(listener))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && left > 0 => {}
+            Err(source) => return Err(StartError::Tcp { address, source }),
+        }
+    }
 }
 
 fn bind_one(config: &ShardsConfig, ip: IpAddr, port: u16, shared: bool) -> Result<UdpSocket, StartError> {
@@ -61,14 +93,14 @@ fn explain(address: SocketAddr, source: io::Error) -> StartError {
 }
 
 /// What is announced: the bound addresses, or in their place each announced one with the ports of its IP version.
-fn candidates(bound: &[SocketAddr], announce: &[IpAddr]) -> Vec<Candidate> {
+fn candidates(bound: &[SocketAddr], announce: &[IpAddr], tcp: bool) -> Vec<Candidate> {
     if announce.is_empty() {
-        return bound.iter().map(|&address| Candidate { address }).collect();
+        return bound.iter().map(|&address| Candidate { address, tcp }).collect();
     }
     let mut candidates = Vec::new();
     for &ip in announce {
         for port in bound.iter().filter(|bound| bound.is_ipv4() == ip.is_ipv4()).map(SocketAddr::port) {
-            let candidate = Candidate { address: SocketAddr::new(ip, port) };
+            let candidate = Candidate { address: SocketAddr::new(ip, port), tcp };
             if !candidates.contains(&candidate) {
                 candidates.push(candidate);
             }
@@ -136,7 +168,7 @@ mod tests {
             .into();
         let told = |announce: &[&str]| {
             let announce: Vec<IpAddr> = announce.iter().map(|text| text.parse().expect("address")).collect();
-            let told = candidates(&bound, &announce);
+            let told = candidates(&bound, &announce, true);
             told.iter().map(|candidate| candidate.address.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(told(&[]), ["10.0.0.1:5000", "10.0.0.2:5000", "[fd00::1]:6000"]);

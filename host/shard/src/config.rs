@@ -26,6 +26,8 @@ pub struct ShardsConfig {
     /// All shards share `port` (`SO_REUSEPORT`): one hole in a firewall, at the price that most first datagrams of
     /// a flow reach another shard and are handed over. Linux only.
     pub single_port: bool,
+    /// Besides UDP take TCP on the same ports (RFC 6544), for peers whose network passes nothing else.
+    pub tcp: bool,
     /// Bind each thread to a core of its own, where there are enough.
     pub pin: bool,
     /// Wanted size of each socket's receive queue; the system may grant less.
@@ -49,6 +51,7 @@ impl ShardsConfig {
             announce: Vec::new(),
             port: 0,
             single_port: false,
+            tcp: true,
             pin: false,
             receive_queue_bytes: 4 << 20,
             send_queue_bytes: 1 << 20,
@@ -156,6 +159,15 @@ pub enum StartError {
     /// Anything else about a socket.
     #[error("cannot bind {address}")]
     Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The same port of TCP cannot be had.
+    #[error("cannot listen on TCP port {} at {} beside UDP: choose another port, or carry media over UDP alone", .address.port(), .address.ip())]
+    Tcp {
         /// Which.
         address: SocketAddr,
         /// What the system said.

@@ -44,12 +44,18 @@ pub(crate) enum Dropped {
     RingDatagram,
     /// A relay's message while the ring and what is held for it were full.
     RingMessage,
+    /// A TCP stream that was not let in, or whose first word was no check.
+    StreamRefused,
+    /// The stream's peer reads too slowly.
+    StreamFull,
+    /// The stream has ended.
+    StreamGone,
     /// For a place that no ring leads to, or a socket that does not exist.
     Astray,
 }
 
 impl Dropped {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Oversize, "oversize"),
         (Self::Unanswerable, "unanswerable"),
         (Self::Refused, "destination-refused"),
@@ -57,6 +63,9 @@ impl Dropped {
         (Self::RingMedia, "ring-full-media"),
         (Self::RingDatagram, "ring-full-datagram"),
         (Self::RingMessage, "ring-full-message"),
+        (Self::StreamRefused, "stream-refused"),
+        (Self::StreamFull, "stream-full"),
+        (Self::StreamGone, "stream-gone"),
         (Self::Astray, "astray"),
     ];
 }
@@ -74,6 +83,7 @@ pub(crate) struct Counters {
     pub(crate) segmented_datagrams: Counter,
     pub(crate) crossings_in: Counter,
     pub(crate) crossings_out: Counter,
+    pub(crate) streams_accepted: Counter,
     pub(crate) turns: Counter,
     dropped: [Counter; Dropped::ALL.len()],
     /// Written about once a second, and only if nobody is reading.
@@ -128,6 +138,7 @@ impl Counters {
             segmented_datagrams: self.segmented_datagrams.get(),
             crossings_in: self.crossings_in.get(),
             crossings_out: self.crossings_out.get(),
+            streams_accepted: self.streams_accepted.get(),
             turns: self.turns.get(),
             wakes,
             dropped: own.chain(latest.engine_dropped).collect(),
@@ -161,6 +172,8 @@ pub struct ShardCounters {
     pub crossings_in: u64,
     /// Crossings that went to other shards.
     pub crossings_out: u64,
+    /// TCP streams let in (ICE-TCP).
+    pub streams_accepted: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Wakes by other threads.

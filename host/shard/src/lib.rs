@@ -39,6 +39,7 @@ mod ring;
 mod send;
 mod shards;
 mod socket;
+mod stream;
 pub mod turn;
 mod waiting;
 

@@ -4,6 +4,7 @@
 
 use crate::bell::Bell;
 use crate::counters::{Counters, Dropped};
+use crate::stream::Parcel;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +19,21 @@ const HELD_MESSAGES: usize = 1_024;
 /// Room for held messages that is there from the start.
 const HELD_AT_FIRST: usize = 64;
 
+/// What goes over a ring.
+#[derive(Debug)]
+pub(crate) enum Passed {
+    /// From engine to engine.
+    Crossing(Crossing),
+    /// From an engine to a stream that the other shard accepted.
+    Parcel(Parcel),
+}
+
+impl From<Crossing> for Passed {
+    fn from(crossing: Crossing) -> Self {
+        Self::Crossing(crossing)
+    }
+}
+
 /// One shard's ends of all rings.
 pub(crate) struct Rings {
     node: NodeId,
@@ -29,14 +45,14 @@ pub(crate) struct Rings {
 
 struct Inbound {
     from: Place,
-    ring: Consumer<Crossing>,
+    ring: Consumer<Passed>,
 }
 
 struct Outbound {
-    ring: Producer<Crossing>,
+    ring: Producer<Passed>,
     bell: Arc<Bell>,
     /// What must not be lost and found the ring full, in order.
-    held: VecDeque<Crossing>,
+    held: VecDeque<Passed>,
     /// Something was put in since the last ring of the bell.
     touched: bool,
 }
@@ -80,7 +96,7 @@ impl Rings {
     }
 
     /// The next crossing of one inbound ring.
-    pub(crate) fn next(&mut self, ring: usize) -> Option<(Place, Crossing)> {
+    pub(crate) fn next(&mut self, ring: usize) -> Option<(Place, Passed)> {
         let inbound = &mut self.inbound[ring];
         Some((inbound.from, inbound.ring.pop().ok()?))
     }
@@ -96,14 +112,14 @@ impl Rings {
     }
 
     /// Sends one crossing; its target hears of it at the next [`Rings::wake`].
-    pub(crate) fn send(&mut self, to: Place, crossing: Crossing, counters: &Counters) {
+    pub(crate) fn send(&mut self, to: Place, passed: impl Into<Passed>, counters: &Counters) {
         let known = (to.node == self.node).then(|| self.outbound.get_mut(usize::from(to.shard.0))).flatten();
         let Some(outbound) = known.and_then(Option::as_mut) else {
             counters.drop_one(Dropped::Astray);
             return;
         };
         outbound.retry(counters);
-        if let Some(crossing) = outbound.push(crossing, counters) {
+        if let Some(crossing) = outbound.push(passed.into(), counters) {
             outbound.hold(crossing, counters);
         }
     }
@@ -126,7 +142,7 @@ impl Rings {
 
 impl Outbound {
     /// Puts it in unless something is held before it or the ring is full; then it comes back.
-    fn push(&mut self, crossing: Crossing, counters: &Counters) -> Option<Crossing> {
+    fn push(&mut self, crossing: Passed, counters: &Counters) -> Option<Passed> {
         if !self.held.is_empty() {
             return Some(crossing);
         }
@@ -138,7 +154,7 @@ impl Outbound {
         None
     }
 
-    fn hold(&mut self, crossing: Crossing, counters: &Counters) {
+    fn hold(&mut self, crossing: Passed, counters: &Counters) {
         match keep(&crossing) {
             Keep::Not(kind) => counters.drop_one(kind),
             Keep::UpToTheBound if self.held.len() >= HELD_MESSAGES => counters.drop_one(Dropped::RingMessage),
@@ -158,12 +174,12 @@ impl Outbound {
     }
 }
 
-fn keep(crossing: &Crossing) -> Keep {
-    match crossing {
-        Crossing::Relay(RelayMessage::Media(_)) => Keep::Not(Dropped::RingMedia),
-        Crossing::Datagram(_) => Keep::Not(Dropped::RingDatagram),
-        Crossing::Relay(_) => Keep::UpToTheBound,
-        Crossing::Transport(_) => Keep::Always,
+fn keep(passed: &Passed) -> Keep {
+    match passed {
+        Passed::Crossing(Crossing::Relay(RelayMessage::Media(_))) => Keep::Not(Dropped::RingMedia),
+        Passed::Crossing(Crossing::Datagram(_)) | Passed::Parcel(_) => Keep::Not(Dropped::RingDatagram),
+        Passed::Crossing(Crossing::Relay(_)) => Keep::UpToTheBound,
+        Passed::Crossing(Crossing::Transport(_)) => Keep::Always,
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::counters::{Counters, Dropped};
 use crate::group::{Batch, Message, Plan};
 use crate::load::Delays;
+use crate::stream::FIRST;
 use crate::waiting::{Backlog, Entry, Later, Shelf, Shelved};
 use std::io;
 use std::time::{Duration, Instant};
@@ -82,12 +83,13 @@ impl Batch for Fresh<'_> {
 }
 
 impl Sender {
-    /// For that many sockets.
+    /// For that many sockets, and any number of streams.
     pub(crate) fn new(sockets: usize) -> Self {
+        let lanes = sockets + 1;
         Self {
-            core: Core::new(sockets),
+            core: Core::new(lanes),
             shelf: Shelf::default(),
-            backlogs: (0..sockets).map(|_| Backlog::default()).collect(),
+            backlogs: (0..lanes).map(|_| Backlog::default()).collect(),
             later: Later::default(),
             chosen: Vec::new(),
             entries: Vec::new(),
@@ -153,7 +155,7 @@ impl Sender {
     fn choose(&mut self, now: Instant, fresh: &Fresh<'_>, counters: &Counters) {
         self.chosen.clear();
         for (index, head) in (0..).zip(fresh.0.heads()) {
-            let Some(gate) = self.core.gates.get(usize::from(head.tuple.socket)) else {
+            let Some(gate) = self.core.gates.get(lane(head.tuple.socket, self.core.gates.len())) else {
                 counters.drop_one(Dropped::Astray);
                 continue;
             };
@@ -191,7 +193,7 @@ impl Sender {
     fn choose_entries(&mut self, counters: &Counters) {
         self.chosen.clear();
         for (index, &entry) in (0..).zip(&self.entries) {
-            if self.core.gates[usize::from(entry.tuple.socket)].full {
+            if self.core.gates[lane(entry.tuple.socket, self.core.gates.len())].full {
                 queue(&mut self.backlogs, &mut self.shelf, entry, counters);
             } else {
                 self.chosen.push(index);
@@ -201,7 +203,8 @@ impl Sender {
 }
 
 fn queue(backlogs: &mut [Backlog], shelf: &mut Shelf, entry: Entry, counters: &Counters) {
-    if let Some(dropped) = backlogs[usize::from(entry.tuple.socket)].push(entry) {
+    let lane = lane(entry.tuple.socket, backlogs.len());
+    if let Some(dropped) = backlogs[lane].push(entry) {
         shelf.free(dropped);
         counters.drop_one(Dropped::BacklogFull);
     }
@@ -226,6 +229,17 @@ struct Gate {
     segments_rest_until: Option<Instant>,
 }
 
+/// Which gate and backlog a tuple's socket has. Streams share the last one, which never fills: each has a queue of
+/// its own. A socket that does not exist has none.
+fn lane(socket: u16, lanes: usize) -> usize {
+    let streams = lanes - 1;
+    match usize::from(socket) {
+        _ if socket >= FIRST => streams,
+        socket if socket < streams => socket,
+        _ => usize::MAX,
+    }
+}
+
 /// How a step of sending ended.
 enum Step {
     /// All done, so many messages.
@@ -244,6 +258,11 @@ impl Core {
         }
     }
 
+    fn gate(&mut self, tuple: Tuple) -> &mut Gate {
+        let lane = lane(tuple.socket, self.gates.len());
+        &mut self.gates[lane]
+    }
+
     /// Sends the chosen datagrams; afterwards `unsent` says which a full socket refused.
     fn send<B: Batch>(
         &mut self,
@@ -255,7 +274,7 @@ impl Core {
     ) {
         self.unsent.clear();
         let (gates, known) = (&self.gates, outlet.may_segment());
-        self.plan.make(batch, chosen, |socket| known && gates[usize::from(socket)].may_segment(now));
+        self.plan.make(batch, chosen, |socket| known && gates[lane(socket, gates.len())].may_segment(now));
         let messages = std::mem::take(&mut self.plan.messages);
         for of_socket in messages.chunk_by(|one, next| one.tuple.socket == next.tuple.socket) {
             self.send_messages(now, batch, of_socket, outlet, meter);
@@ -283,7 +302,7 @@ impl Core {
                 Err(error) => {
                     most = CALL_MESSAGES_AFTER_REFUSAL;
                     self.refused(now, batch, *first, &error, outlet, meter);
-                    if self.gates[usize::from(first.tuple.socket)].full {
+                    if self.gate(first.tuple).full {
                         // Its pieces filled the socket: what follows must not overtake them.
                         self.hold(&messages[1..]);
                         return;
@@ -351,7 +370,7 @@ impl Core {
         let passed = self.send_pieces(batch, message, outlet, meter);
         if passed && blame == Blame::Socket {
             tracing::debug!(%error, socket = message.tuple.socket, "UDP_SEGMENT refused, resting it");
-            self.gates[usize::from(message.tuple.socket)].segments_rest_until = Some(now + SEGMENT_REST);
+            self.gate(message.tuple).segments_rest_until = Some(now + SEGMENT_REST);
         }
     }
 
@@ -395,7 +414,7 @@ impl Core {
     /// The socket is full: these wait.
     fn hold(&mut self, messages: &[Message]) {
         for message in messages {
-            self.gates[usize::from(message.tuple.socket)].full = true;
+            self.gate(message.tuple).full = true;
             self.unsent.extend_from_slice(&self.plan.order[range(message)]);
         }
     }
@@ -407,7 +426,8 @@ impl Gate {
     }
 }
 
-fn range(message: &Message) -> std::ops::Range<usize> {
+/// A message's part of [`Plan::order`].
+pub(crate) fn range(message: &Message) -> std::ops::Range<usize> {
     let first = message.first as usize;
     first..first + usize::from(message.count)
 }

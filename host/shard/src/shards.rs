@@ -9,7 +9,7 @@ use crate::ring::{Rings, mesh};
 use crate::turn::{Flow, ShardLoop};
 use mio::Poll;
 use std::fmt;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,7 @@ pub struct ShardSetup {
 pub struct Seat {
     pub(crate) setup: ShardSetup,
     pub(crate) sockets: Vec<UdpSocket>,
+    pub(crate) listeners: Vec<TcpListener>,
     pub(crate) poll: Poll,
     pub(crate) bell: Arc<Bell>,
     pub(crate) rings: Rings,
@@ -121,7 +122,7 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
     let mut desks = Vec::new();
     let mut seats = Vec::new();
     for ((((shard, bound), poll), bell), rings) in (0..).zip(bound).zip(polls).zip(bells).zip(rings) {
-        let Bound { sockets, candidates } = bound;
+        let Bound { sockets, listeners, candidates } = bound;
         let setup = ShardSetup { place: Place { node: config.node, shard: ShardIndex(shard) }, candidates };
         let (sender, commands) = sync_channel(config.command_slots.max(1));
         let counters = Arc::new(Counters::default());
@@ -132,7 +133,7 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
             counters: Arc::clone(&counters),
         });
         let (stopping, sink) = (Arc::clone(&stopping), Arc::clone(&sink));
-        seats.push(Seat { setup, sockets, poll, bell, rings, commands, stopping, counters, sink });
+        seats.push(Seat { setup, sockets, listeners, poll, bell, rings, commands, stopping, counters, sink });
     }
     Ok((Shards { desks, stopping, threads: Vec::new(), ended: None }, seats))
 }

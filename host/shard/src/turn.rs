@@ -4,10 +4,11 @@
 use crate::bell::Bell;
 use crate::counters::Counters;
 use crate::load::LoadMeter;
-use crate::ring::Rings;
+use crate::ring::{Passed, Rings};
 use crate::send::{Meter, Sender};
 use crate::shards::{FromShard, Seat, Sink};
 use crate::socket::{Sockets, cpu_time};
+use crate::stream::Streams;
 use mio::{Events, Poll};
 use std::fmt;
 use std::io;
@@ -83,7 +84,10 @@ impl ShardLoop {
     /// # Errors
     /// If the sockets cannot be watched.
     pub fn new(seat: Seat, engine: Engine) -> io::Result<Self> {
-        let sockets = Sockets::new(seat.sockets, seat.poll.registry())?;
+        let registry = seat.poll.registry();
+        let shard = seat.setup.place.shard;
+        let streams = Streams::new(shard, seat.listeners, Arc::clone(&seat.counters), registry)?;
+        let sockets = Sockets::new(seat.sockets, registry)?.with(streams);
         let now = Instant::now();
         seat.counters.running.store(true, Ordering::Relaxed);
         Ok(Self {
@@ -179,10 +183,18 @@ impl ShardLoop {
         let now = now();
         for ring in 0..self.rings.inbound() {
             for _ in 0..TURN_CROSSINGS {
-                let Some((from, crossing)) = self.rings.next(ring) else { break };
+                let Some((from, passed)) = self.rings.next(ring) else { break };
                 self.counters.crossings_in.add(1);
-                self.engine.cross(now, from, crossing);
-                self.drain(now);
+                match passed {
+                    Passed::Crossing(crossing) => {
+                        self.engine.cross(now, from, crossing);
+                        self.drain(now);
+                    }
+                    Passed::Parcel(parcel) => {
+                        self.sockets.streams().send(parcel.tuple, parcel.class, &parcel.bytes);
+                        self.sockets.streams().flush_to(parcel.tuple.socket);
+                    }
+                }
             }
         }
         self.send(now);
@@ -198,6 +210,9 @@ impl ShardLoop {
                 self.deliver();
             }
         }
+        let registry = self.poll.registry();
+        self.sockets.streams().receive(registry, self.engine.pool(), &mut self.arrived);
+        self.deliver();
     }
 
     fn deliver(&mut self) {
@@ -220,6 +235,7 @@ impl ShardLoop {
             }
         }
         self.sender.release(now, &mut self.sockets, &mut meter);
+        self.pass_on();
         self.rings.retry(&self.counters);
         self.rings.wake();
     }
@@ -235,6 +251,7 @@ impl ShardLoop {
             self.next_report = now.instant + REPORT_INTERVAL;
             let load = self.measure_load(now.instant);
             (self.sink)(self.place, FromShard::Report(Report::Load(load)));
+            self.sockets.streams().sweep(now.instant);
         }
     }
 
@@ -270,8 +287,17 @@ impl ShardLoop {
             let mut meter = Meter { counters: &self.counters, delays: &mut self.load.delays };
             self.sender.send(now.instant, datagrams, &mut self.sockets, &mut meter);
             datagrams.clear();
+            self.pass_on();
         }
         self.rings.wake();
+    }
+
+    /// Datagrams for streams that other shards accepted.
+    fn pass_on(&mut self) {
+        for (shard, parcel) in self.sockets.streams().take_crossing() {
+            let to = Place { shard, ..self.place };
+            self.rings.send(to, Passed::Parcel(parcel), &self.counters);
+        }
     }
 
     fn watch_full_sockets(&mut self) {

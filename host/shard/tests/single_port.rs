@@ -1,12 +1,14 @@
 //! All shards behind one port: the kernel spreads flows by their addresses and knows nothing of transports, so about
-//! half of the datagrams reach the wrong shard and are handed over. Real sockets, real handshakes, real media.
+//! half of the datagrams reach the wrong shard and are handed over; of TCP's streams half stay at the wrong shard, and
+//! their datagrams cross both ways. Real sockets, real handshakes, real media.
 
-use std::net::UdpSocket;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_media::association::{AssociationConfig, Identity, Received, SealStream};
-use tidegate_media::io::Secrets;
+use tidegate_media::io::{Datagram, Secrets};
 use tidegate_media::peer::Peer;
 use tidegate_media::rtp::{HopValues, Outgoing, OutgoingExtensions, write_header};
 use tidegate_media::{Engine, EngineConfig};
@@ -90,8 +92,57 @@ impl Host {
 
 struct Person {
     peer: Peer,
-    socket: UdpSocket,
+    link: Link,
     heard: u64,
+}
+
+/// How a person reaches the host.
+enum Link {
+    Udp(UdpSocket),
+    /// With what has arrived of the frames (RFC 4571).
+    Tcp(TcpStream, Vec<u8>),
+}
+
+impl Link {
+    fn udp(_host: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self::Udp(socket)
+    }
+
+    fn tcp(host: SocketAddr) -> Self {
+        let stream = TcpStream::connect(host).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self::Tcp(stream, Vec::new())
+    }
+
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) {
+        match self {
+            Self::Udp(socket) => assert_eq!(socket.send_to(datagram, to).unwrap(), datagram.len()),
+            Self::Tcp(stream, _) => {
+                let length = u16::try_from(datagram.len()).unwrap();
+                stream.write_all(&[&length.to_be_bytes(), datagram].concat()).unwrap();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = [0; 2_048];
+        match self {
+            Self::Udp(socket) => {
+                socket.recv_from(&mut bytes).ok().map(|(length, _)| bytes[..length].to_vec())
+            }
+            Self::Tcp(stream, arrived) => {
+                match stream.read(&mut bytes) {
+                    Ok(0) => panic!("the host closed the stream"),
+                    Ok(length) => arrived.extend_from_slice(&bytes[..length]),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                let length = usize::from(u16::from_be_bytes(*arrived.first_chunk()?));
+                (arrived.len() >= 2 + length).then(|| arrived.drain(..2 + length).skip(2).collect())
+            }
+        }
+    }
 }
 
 impl Person {
@@ -99,15 +150,17 @@ impl Person {
     fn turn(&mut self) {
         let now = now();
         self.peer.timeout(now);
-        let mut bytes = [0; 2_048];
-        while let Ok((length, _)) = self.socket.recv_from(&mut bytes) {
-            if let Received::Rtp(_) = self.peer.receive(now, &mut bytes[..length]) {
+        while let Some(mut bytes) = self.link.receive() {
+            if let Received::Rtp(_) = self.peer.receive(now, &mut bytes) {
                 self.heard += 1;
             }
         }
         let out = self.peer.output();
-        for head in out.heads() {
-            self.socket.send_to(out.bytes(head), head.tuple.remote).unwrap();
+        // A real agent's check comes before anything else; a stream that begins otherwise is closed.
+        let is_check = |head: &&Datagram| out.bytes(head).first().is_some_and(|first| *first < 4);
+        let (checks, others): (Vec<&Datagram>, Vec<&Datagram>) = out.heads().iter().partition(is_check);
+        for head in checks.into_iter().chain(others) {
+            self.link.send(head.tuple.remote, out.bytes(head));
         }
         out.clear();
     }
@@ -151,6 +204,15 @@ fn opus(ssrc: u32) -> RtpParameters {
 
 #[test]
 fn datagrams_that_reach_the_wrong_shard_are_handed_over() {
+    everyone_hears_the_first(Link::udp);
+}
+
+#[test]
+fn streams_that_reach_the_wrong_shard_carry_what_crosses() {
+    everyone_hears_the_first(Link::tcp);
+}
+
+fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
     let identity = AssociationConfig {
         identity: Arc::new(Identity::generate().unwrap()),
         profiles: vec![SrtpProfile::AeadAes256Gcm],
@@ -167,9 +229,7 @@ fn datagrams_that_reach_the_wrong_shard_are_handed_over() {
             let mut peer = Peer::new(&identity, &number.to_string(), now());
             host.command(home(number), CommandBody::ConnectTransport { transport, remote: peer.remote() });
             peer.meet(&local, local.candidates[0].address, now());
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            socket.set_nonblocking(true).unwrap();
-            Person { peer, socket, heard: 0 }
+            Person { peer, link: link(local.candidates[0].address), heard: 0 }
         })
         .collect();
     until(

@@ -16,8 +16,11 @@ pub struct IceCredentials {
 /// One of the host's own candidates; always of type host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Where peers reach it, as announced.
+    /// Where peers reach it over UDP, as announced.
     pub address: SocketAddr,
+    /// Over TCP as well (passive, RFC 6544).
+    #[serde(default)]
+    pub tcp: bool,
 }
 
 /// Who starts the DTLS handshake.

@@ -4,6 +4,7 @@ use super::format;
 use super::media::MediaSection;
 use super::offer::{Offer, Section};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use tidegate_types::rtp::{CodecParameters, RtpParameters};
 use tidegate_types::transport::{DtlsRole, Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{MediaKind, Secret};
@@ -53,10 +54,10 @@ impl AnswerHead {
     /// One for tests and fuzzers.
     pub(super) fn example() -> Self {
         let ice = IceCredentials { ufrag: "abcd".into(), password: Secret::new("0123456789012345678901") };
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 7_000));
+        let address = SocketAddr::from(([127, 0, 0, 1], 7_000));
         let local = LocalTransport {
             ice,
-            candidates: vec![tidegate_types::transport::Candidate { address }],
+            candidates: vec![tidegate_types::transport::Candidate { address, tcp: true }],
             fingerprint: Fingerprint([7; 32]),
         };
         Self { session: 1, version: 1, local }
@@ -252,13 +253,28 @@ fn write_transport(text: &mut String, local: &LocalTransport, role: DtlsRole, ta
     line!(text, "a=setup:{}", if role == DtlsRole::Active { "active" } else { "passive" });
     // In a bundle only its first section carries candidates (RFC 9143, section 7.1.4).
     if tagged {
-        for (index, candidate) in local.candidates.iter().enumerate() {
-            let preference = 65_535_usize.saturating_sub(index);
-            // RFC 8445, section 5.1.2.1, for a host candidate of component 1.
-            let priority = (126_u64 << 24) | ((preference as u64) << 8) | 255;
-            let (ip, port) = (candidate.address.ip(), candidate.address.port());
-            line!(text, "a=candidate:{} 1 udp {priority} {ip} {port} typ host", index + 1);
+        for (index, candidate) in (0..).zip(&local.candidates) {
+            write_candidate(text, index, candidate.address);
+        }
+        for (index, candidate) in (0..).zip(&local.candidates).filter(|(_, candidate)| candidate.tcp) {
+            write_tcp_candidate(text, index, candidate.address);
         }
         line!(text, "a=end-of-candidates");
     }
+}
+
+fn write_candidate(text: &mut String, index: u32, address: SocketAddr) {
+    // RFC 8445, section 5.1.2.1, for a host candidate of component 1.
+    let priority = (126 << 24) | (65_535_u32.saturating_sub(index) << 8) | 255;
+    let (ip, port) = (address.ip(), address.port());
+    line!(text, "a=candidate:{} 1 udp {priority} {ip} {port} typ host", index + 1);
+}
+
+/// Where media goes if UDP does not get through: below any candidate of UDP (RFC 6544, section 4.2: direction
+/// preference 4, passive).
+fn write_tcp_candidate(text: &mut String, index: u32, address: SocketAddr) {
+    let preference = (4 << 13) | 8_191_u32.saturating_sub(index);
+    let priority = (90 << 24) | (preference << 8) | 255;
+    let (ip, port) = (address.ip(), address.port());
+    line!(text, "a=candidate:tcp{} 1 tcp {priority} {ip} {port} typ host tcptype passive", index + 1);
 }

@@ -96,9 +96,10 @@ fn the_answer_takes_simulcast_and_leaves_out_what_is_not_forwarded() {
     let candidates = text.matches("a=candidate:").count();
     assert_eq!(
         (candidates, text.matches("a=end-of-candidates").count()),
-        (1, 1),
-        "in the tagged section only"
+        (2, 1),
+        "in the tagged section only, one for UDP and one for TCP"
     );
+    assert!(text.contains("a=candidate:tcp1 1 tcp 1520435199 127.0.0.1 7000 typ host tcptype passive\r\n"));
 }
 
 #[test]

@@ -139,7 +139,11 @@ fn name(body: &RequestBody) -> &'static str {
 fn local(ufrag: &str) -> LocalTransport {
     let ice = IceCredentials { ufrag: ufrag.into(), password: Secret::new("0123456789012345678901") };
     let address = "192.0.2.1:7000".parse().expect("an address");
-    LocalTransport { ice, candidates: vec![Candidate { address }], fingerprint: Fingerprint([3; 32]) }
+    LocalTransport {
+        ice,
+        candidates: vec![Candidate { address, tcp: true }],
+        fingerprint: Fingerprint([3; 32]),
+    }
 }
 
 fn joined(tracks: Vec<TrackView>) -> Joined {

@@ -87,7 +87,7 @@ impl Attack {
         let config = EngineConfig {
             place: Place::local(0),
             shards: 2,
-            candidates: vec![Candidate { address: engine_address() }],
+            candidates: vec![Candidate { address: engine_address(), tcp: false }],
             association: association.clone(),
             max_transports: 16,
         };

@@ -1,6 +1,6 @@
 //! Stories of rings: what is lost when one is full, and that no wake is.
 
-use super::{Bell, Counters, Crossing, Dropped, HELD_MESSAGES, Place, RelayMessage, Rings, mesh};
+use super::{Bell, Counters, Crossing, Dropped, HELD_MESSAGES, Passed, Place, RelayMessage, Rings, mesh};
 use mio::{Events, Poll};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +75,8 @@ impl Stand {
     fn take(&mut self) -> Vec<(Place, Crossing)> {
         let mut taken = Vec::new();
         for ring in 0..self.rings.inbound() {
-            while let Some(crossing) = self.rings.next(ring) {
+            while let Some((from, Passed::Crossing(crossing))) = self.rings.next(ring) {
+                let crossing = (from, crossing);
                 taken.push(crossing);
             }
         }
@@ -123,7 +124,7 @@ fn nothing_overtakes_what_is_held() {
     sink.take();
     // There is room now, and message 2 is held: it goes first, also if the room came after the last retry.
     let outbound = source.rings.outbound[1].as_mut().expect("a ring");
-    assert!(outbound.push(message(9), &source.counters).is_some());
+    assert!(outbound.push(message(9).into(), &source.counters).is_some());
     source.send(1, message(3));
     let arrived: Vec<u64> = sink.take().iter().map(|(_, crossing)| sequence(crossing)).collect();
     assert_eq!(arrived, [2, 3]);

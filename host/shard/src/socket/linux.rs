@@ -10,7 +10,9 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket as BoundSocket};
+use std::net::{
+    SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener as BoundListener, UdpSocket as BoundSocket,
+};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::{null_mut, read_unaligned, write_unaligned};
 use std::sync::Arc;
@@ -27,6 +29,12 @@ const RECEIVE_MESSAGES: usize = 32;
 /// Where the part of a merged (UDP_GRO) arrival goes that exceeds the first buffer: together 65,536 bytes, more
 /// than a UDP datagram or a merged arrival can hold.
 const OVERFLOW_BYTES: usize = 65_536 - BUFFER_BYTES;
+
+/// Send queue of each TCP stream. Turning it up trades the choice of what to drop for throughput on long lines.
+const STREAM_SEND_BYTES: usize = 128 * 1_024;
+
+/// Connections that may wait to be accepted.
+const STREAM_BACKLOG: i32 = 128;
 
 /// Opens, sets up and binds one non-blocking socket.
 pub(crate) fn open(address: SocketAddr, options: Options) -> io::Result<BoundSocket> {
@@ -51,6 +59,26 @@ pub(crate) fn open(address: SocketAddr, options: Options) -> io::Result<BoundSoc
     }
     rustix::net::bind(&socket, &address)?;
     Ok(BoundSocket::from(socket))
+}
+
+/// Opens, binds and opens for connections one non-blocking TCP socket.
+pub(crate) fn listen(address: SocketAddr, shared: bool) -> io::Result<BoundListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    // Connections of a host that ended a moment ago must not keep the next one from its port.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    // What the kernel queues beyond this is delay; accepted streams inherit it.
+    sockopt::set_socket_send_buffer_size(&socket, STREAM_SEND_BYTES)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, STREAM_BACKLOG)?;
+    Ok(BoundListener::from(socket))
 }
 
 /// CPU time of the calling thread.

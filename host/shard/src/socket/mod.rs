@@ -13,7 +13,8 @@ use portable as system;
 
 use crate::counters::{Counters, Dropped};
 use crate::group::{Batch, Message, answerable};
-use crate::send::{Blame, Outlet};
+use crate::send::{Blame, Outlet, range};
+use crate::stream::Streams;
 use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
@@ -25,7 +26,7 @@ use tidegate_media::io::{Incoming, Tuple};
 use tidegate_types::packet::BUFFER_BYTES;
 use tidegate_types::{Buffer, Pool};
 
-pub(crate) use system::{cpu_time, open, pin_to_core};
+pub(crate) use system::{cpu_time, listen, open, pin_to_core};
 
 /// How one socket is opened.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +39,10 @@ pub(crate) struct Options {
     pub(crate) send_queue_bytes: usize,
 }
 
-/// All sockets of one shard; a tuple's socket index is a position here.
+/// All sockets of one shard; a tuple's socket index is a position here, or names a stream.
 pub(crate) struct Sockets {
     sockets: Vec<Watched>,
+    streams: Streams,
     receive: system::ReceiveSpace,
     send: system::SendSpace,
 }
@@ -64,17 +66,23 @@ impl Sockets {
             registry.register(&mut udp, Token(position), Interest::READABLE)?;
             sockets.push(Watched { udp, readable: true, watched_writable: false, writable: false });
         }
-        Ok(Self { sockets, receive: system::ReceiveSpace::new(), send: system::SendSpace::new() })
+        let streams = Streams::none();
+        Ok(Self { sockets, streams, receive: system::ReceiveSpace::new(), send: system::SendSpace::new() })
     }
 
-    /// How many.
+    /// With TCP beside them.
+    pub(crate) fn with(self, streams: Streams) -> Self {
+        Self { streams, ..self }
+    }
+
+    /// How many, without streams.
     pub(crate) fn len(&self) -> usize {
         self.sockets.len()
     }
 
     /// The poll said something about a token; other tokens than ours are ignored.
     pub(crate) fn note(&mut self, event: &Event) {
-        let Some(socket) = self.sockets.get_mut(event.token().0) else { return };
+        let Some(socket) = self.sockets.get_mut(event.token().0) else { return self.streams.note(event) };
         socket.readable |= event.is_readable() || event.is_error();
         socket.writable |= event.is_writable();
     }
@@ -86,7 +94,12 @@ impl Sockets {
 
     /// Whether any read may find something.
     pub(crate) fn any_readable(&self) -> bool {
-        self.sockets.iter().any(|socket| socket.readable)
+        self.sockets.iter().any(|socket| socket.readable) || self.streams.any_ready()
+    }
+
+    /// The shard's TCP streams.
+    pub(crate) fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
     }
 
     /// Whether a watched socket became writable since the last call.
@@ -135,6 +148,15 @@ impl Sockets {
 impl Outlet for Sockets {
     fn send<B: Batch>(&mut self, batch: &B, order: &[u32], messages: &[Message]) -> io::Result<usize> {
         let Some(first) = messages.first() else { return Ok(0) };
+        if Streams::holder(first.tuple.socket).is_some() {
+            for message in messages {
+                for &index in &order[range(message)] {
+                    self.streams.send(message.tuple, batch.class(index), batch.bytes(index));
+                }
+            }
+            self.streams.flush_to(first.tuple.socket);
+            return Ok(messages.len());
+        }
         let socket = &self.sockets[usize::from(first.tuple.socket)];
         self.send.send(&socket.udp, batch, order, messages)
     }

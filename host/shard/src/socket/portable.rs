@@ -6,7 +6,7 @@ use crate::group::{Batch, Message};
 use crate::send::Blame;
 use mio::net::UdpSocket;
 use std::io;
-use std::net::{SocketAddr, UdpSocket as BoundSocket};
+use std::net::{SocketAddr, TcpListener as BoundListener, UdpSocket as BoundSocket};
 use std::time::Duration;
 
 /// No runs here.
@@ -20,6 +20,13 @@ pub(crate) fn open(address: SocketAddr, _options: Options) -> io::Result<BoundSo
     let socket = BoundSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Opens one TCP socket for connections; only Linux shares its port.
+pub(crate) fn listen(address: SocketAddr, _shared: bool) -> io::Result<BoundListener> {
+    let listener = BoundListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// CPU time of the calling thread: not known here.
