@@ -89,7 +89,7 @@ fn shard_families(page: &mut Page, shards: &[ShardCounters]) {
 type OfDirectory = fn(&DirectoryMetrics) -> u64;
 
 /// One number of the directory: name, help, value.
-const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 22] = [
+const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 24] = [
     ("tidegate_directory_rooms", "Rooms.", |of| of.rooms),
     ("tidegate_directory_people", "People inside.", |of| of.people),
     ("tidegate_directory_joining", "Joins under way.", |of| of.joining),
@@ -109,6 +109,10 @@ const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 22] = [
     }),
     ("tidegate_directory_reservations", "Promises that no load report shows yet.", |of| of.reservations),
     ("tidegate_directory_timers", "Timers set.", |of| of.timers),
+    ("tidegate_directory_moves_total", "Transports that moved to another shard.", |of| of.moves_total),
+    ("tidegate_directory_moves_failed_total", "Moves that were begun and given up.", |of| {
+        of.moves_failed_total
+    }),
     ("tidegate_directory_joins_total", "Joins that succeeded.", |of| of.joins_total),
     ("tidegate_directory_refused_total", "Requests refused by a policy or a grant.", |of| of.refused_total),
     ("tidegate_directory_full_total", "Requests refused at a bound.", |of| of.full_total),

@@ -84,6 +84,11 @@ pub struct Bounds {
     pub attrs: usize,
     /// Speakers told of at once (16).
     pub speakers: usize,
+    /// Transports that move at once (16).
+    pub moves: usize,
+    /// Transports that begin to move within a minute, whoever wishes it (60). Each costs the cores that it leaves and
+    /// reaches some milliseconds.
+    pub moves_per_minute: usize,
     /// Wishes of the balance policy that are kept (64, oldest forgotten first).
     pub wishes: usize,
 }
@@ -105,6 +110,8 @@ impl Default for Bounds {
             source_bytes: 64,
             attrs: 32,
             speakers: 16,
+            moves: 16,
+            moves_per_minute: 60,
             wishes: 64,
         }
     }
@@ -126,6 +133,8 @@ pub struct Patience {
     pub reservation: Duration,
     /// How long a relay without consumers stays open, so that a quick re-subscription finds it (2 s).
     pub relay_linger: Duration,
+    /// How long a move may wait for the relays that it needs (800 ms): less than an operator waits for an answer.
+    pub prepare_move: Duration,
     /// How often relays' counters are read while there are any (2 s).
     pub read_relays: Duration,
 }
@@ -139,6 +148,7 @@ impl Default for Patience {
             command: Duration::from_secs(5),
             reservation: Duration::from_secs(10),
             relay_linger: Duration::from_secs(2),
+            prepare_move: Duration::from_millis(800),
             read_relays: Duration::from_secs(2),
         }
     }

@@ -91,6 +91,10 @@ impl Directory {
         if source == sink {
             return self.command_consumer(id);
         }
+        if self.is_on_its_way(producer, sink) {
+            // It will stand there in a moment: no relay then.
+            return;
+        }
         match self.relay_to(producer, sink) {
             Ok(relay) => self.hang_on(id, relay),
             Err(error) => self.fail_consumer(id, &error),

@@ -7,6 +7,7 @@ use crate::join::Joining;
 use crate::ledger::{Asker, Ledger, Outcome};
 use crate::metrics::DirectoryMetrics;
 use crate::moment::Chance;
+use crate::moves::Moves;
 use crate::objects::{Consumer, Person, Producer, Relay, Router, Transport};
 use crate::placement::Placing;
 use crate::questions::Asked;
@@ -82,6 +83,7 @@ pub(crate) enum Awaited {
     CreateConsumer(ConsumerId),
     AcceptRelay(RelayId),
     OpenRelay(RelayId),
+    MoveTransport(TransportId),
     ReadRelays,
 }
 
@@ -105,6 +107,7 @@ pub struct Directory {
     pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
     pub(crate) relays: BTreeMap<RelayId, Relay>,
     pub(crate) placing: Placing,
+    pub(crate) moves: Moves,
     pub(crate) questions: BTreeMap<RequestNumber, Asked>,
     pub(crate) commands: BTreeMap<RequestNumber, (Place, Awaited)>,
     pub(crate) wishes: VecDeque<(u64, Wish)>,
@@ -139,6 +142,7 @@ impl Directory {
             consumers: BTreeMap::new(),
             relays: BTreeMap::new(),
             placing: Placing::default(),
+            moves: Moves::default(),
             questions: BTreeMap::new(),
             commands: BTreeMap::new(),
             wishes: VecDeque::new(),
@@ -168,6 +172,7 @@ impl Directory {
             Input::Shards(shards) => self.replace_shards(shards),
             Input::Stop { code, message } => self.stop(&code, &message),
         }
+        self.go_on_with_moves();
         self.tell_changes();
     }
 
@@ -233,7 +238,8 @@ impl Directory {
         true
     }
 
-    fn begin(&mut self, asker: Asker, body: RequestBody) {
+    pub(crate) fn begin(&mut self, asker: Asker, body: RequestBody) {
+        let Some(body) = self.hold_while_moving(asker, body) else { return };
         match body {
             RequestBody::Join(join) => self.join(asker, join),
             RequestBody::Leave { person } => self.leave(asker, person),
@@ -260,6 +266,7 @@ impl Directory {
                 self.reply(asker, Ok(ReplyBody::Dump(Box::new(dump))));
             }
             RequestBody::ReadStats { transport } => self.read_stats(asker, transport),
+            RequestBody::Move { transport, to } => self.request_move(asker, transport, to),
         }
     }
 
@@ -284,6 +291,7 @@ impl Directory {
             Awaited::CreateConsumer(consumer) => self.consumer_made(consumer, number, result),
             Awaited::AcceptRelay(relay) => self.relay_accepted(relay, result),
             Awaited::OpenRelay(relay) => self.relay_opened(relay, result),
+            Awaited::MoveTransport(transport) => self.move_answered(transport, result),
             Awaited::ReadRelays => self.relays_read(place, result),
         }
     }
@@ -298,6 +306,7 @@ impl Directory {
                 Timer::GrantEnds(person) => self.check_grant(person),
                 Timer::RelayIdle(relay) => self.close_idle_relay(relay),
                 Timer::Speakers(router) => self.settle_speakers(router),
+                Timer::Move(transport) => self.move_took_too_long(transport),
                 Timer::Balance => self.ask_balance(BalanceCause::Tick, None),
                 Timer::ReadRelays => self.read_relays(),
             }

@@ -51,6 +51,7 @@ impl Directory {
     }
 
     fn end_transport(&mut self, id: TransportId, stands: bool) {
+        self.end_move(id);
         let Some(transport) = self.transports.get(&id) else { return };
         let place = transport.place;
         let producers = transport.producers.clone();
@@ -112,6 +113,7 @@ impl Directory {
         let feed = self.cluster.reset();
         self.feed(feed);
         self.forget_gone_replies();
+        self.forget_moves_of_gone_places();
         self.end_people_at_gone_places();
         let gone = self
             .relays

@@ -42,6 +42,7 @@ mod leave;
 mod ledger;
 mod metrics;
 mod moment;
+mod moves;
 mod objects;
 mod placement;
 mod produce;

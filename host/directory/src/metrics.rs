@@ -45,6 +45,10 @@ pub struct DirectoryMetrics {
     pub stale_placements_total: u64,
     /// Balance questions without an answer.
     pub balance_failures_total: u64,
+    /// Transports that moved.
+    pub moves_total: u64,
+    /// Moves that were begun and given up.
+    pub moves_failed_total: u64,
     /// Relays begun.
     pub relays_total: u64,
     /// Replies, answers and reports about what is gone.

@@ -147,6 +147,22 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
+    /// One that carries already: an engine began it.
+    pub(crate) const fn opened(producer: ProducerId, router: RouterId, from: Place, to: Place) -> Self {
+        Self {
+            producer,
+            router,
+            from,
+            to,
+            parent: None,
+            children: BTreeSet::new(),
+            consumers: BTreeSet::new(),
+            stage: RelayStage::Open,
+            source: None,
+            sink: None,
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.consumers.is_empty() && self.children.is_empty()
     }

@@ -148,12 +148,15 @@ impl Directory {
         self.ask(QuestionBody::Balance(Box::new(question)), Asked::Balance);
     }
 
-    /// Wishes are kept and shown; none is done. No answer: nothing is wished for.
+    /// Wishes are kept and shown, and carried out as far as may be. No answer: nothing is wished for.
     fn balance_answered(&mut self, result: Result<AnswerBody, Failure>) {
         let Ok(AnswerBody::Balance(BalanceAnswer { wishes, .. })) = result else {
             self.totals.balance_failures_total += 1;
             return;
         };
+        for wish in &wishes {
+            self.carry_out(wish);
+        }
         let at = moment::unix_ms(self.now.wall);
         let kept = self.config.bounds.wishes;
         let newest = wishes.len().saturating_sub(kept);

@@ -54,7 +54,7 @@ impl Directory {
         Ok(id)
     }
 
-    fn insert_relay(&mut self, id: RelayId, relay: Relay) {
+    pub(crate) fn insert_relay(&mut self, id: RelayId, relay: Relay) {
         if let Some(producer) = self.producers.get_mut(&relay.producer) {
             producer.relays.insert(relay.to, id);
         }
@@ -94,7 +94,7 @@ impl Directory {
         self.linger_if_idle(id);
     }
 
-    fn linger_if_idle(&mut self, id: RelayId) {
+    pub(crate) fn linger_if_idle(&mut self, id: RelayId) {
         if self.relays.get(&id).is_some_and(Relay::is_idle) {
             self.timers.set(Timer::RelayIdle(id), self.now.instant + self.config.patience.relay_linger);
         }
@@ -167,7 +167,7 @@ impl Directory {
         self.command(to, body, Awaited::AcceptRelay(id));
     }
 
-    fn adopt(&mut self, id: RelayId, parent: Option<RelayId>) {
+    pub(crate) fn adopt(&mut self, id: RelayId, parent: Option<RelayId>) {
         if let Some(relay) = self.relays.get_mut(&id) {
             relay.parent = parent;
         }
@@ -238,7 +238,7 @@ impl Directory {
         orphans
     }
 
-    fn forget_relay(&mut self, id: RelayId) -> Option<Relay> {
+    pub(crate) fn forget_relay(&mut self, id: RelayId) -> Option<Relay> {
         let relay = self.relays.remove(&id)?;
         self.timers.cancel(Timer::RelayIdle(id));
         self.release(Holder::Relay(id));

@@ -20,10 +20,7 @@ impl Directory {
         match report {
             Report::Transport { transport, state, end } => self.transport_state(transport, state, end),
             Report::Moved { transport, to } => {
-                let to = Place { node: place.node, shard: to };
-                if self.cluster.has(to) && self.place_of(transport).is_some_and(|from| from != to) {
-                    self.transport_moved(transport, to);
-                }
+                self.moved(transport, Place { node: place.node, shard: to });
             }
             Report::AudioLevels(levels) => self.audio_levels(&levels),
             Report::LayersChanged { consumer, encoding } => self.layers_changed(consumer, encoding),

@@ -4,7 +4,7 @@
 use crate::cluster::Holder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-use tidegate_types::{PersonId, RelayId, RequestNumber, RouterId};
+use tidegate_types::{PersonId, RelayId, RequestNumber, RouterId, TransportId};
 
 /// Something that time alone brings about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     RelayIdle(RelayId),
     /// The order of a router's speakers may have changed.
     Speakers(RouterId),
+    /// A move is prepared for too long.
+    Move(TransportId),
     /// Balance is to be asked.
     Balance,
     /// Counters of relays are to be read.

@@ -608,6 +608,13 @@ impl Consumer {
         self.segments.back().map(|segment| (current, segment.numbers.source_start()))
     }
 
+    /// Which encoding it is in, and the source sequence that it has not been offered yet.
+    #[must_use]
+    pub fn source_next(&self) -> Option<(u8, u64)> {
+        let current = self.current?;
+        self.segments.back().map(|segment| (current, segment.numbers.next_source()))
+    }
+
     /// Remembers a sent report by the middle of its NTP time.
     pub fn note_report(&mut self, middle: u32, now: Instant) {
         self.reports[self.report_count % REPORTS] = (middle, Some(now));

@@ -49,6 +49,11 @@ impl Numbers {
         self.out_start
     }
 
+    /// The source packet behind the newest.
+    pub(crate) const fn next_source(&self) -> u64 {
+        self.next_source
+    }
+
     /// The outgoing number behind the newest.
     pub(crate) const fn next_out(&self) -> u64 {
         self.next_out

@@ -70,6 +70,12 @@ impl Cursor {
         Self { encoding, due: now, next: chain.first, step_bytes: step as usize }
     }
 
+    /// One that hands over at once what is held from `sequence` on: its receiver had what came before.
+    #[must_use]
+    pub fn resume(encoding: u8, sequence: u64, now: Instant) -> Self {
+        Self { encoding, due: now, next: sequence, step_bytes: usize::MAX }
+    }
+
     /// Whether a live packet has to wait: the replay will come to it.
     #[must_use]
     pub fn withholds(&self, packet: &MediaPacket) -> bool {

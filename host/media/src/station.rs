@@ -146,6 +146,14 @@ impl RelaySource {
         self.replays.len() > before
     }
 
+    /// An encoding that is not wanted there yet goes on where its receiver left off elsewhere.
+    pub fn resume(&mut self, encoding: u8, sequence: u64, now: Instant) {
+        if usize::from(encoding) < ENCODINGS && self.demand >> encoding & 1 == 0 {
+            self.demand |= 1 << encoding;
+            self.replays.push(Cursor::resume(encoding, sequence, now));
+        }
+    }
+
     /// Whether a keyframe request is answered by a replay that is under way.
     #[must_use]
     pub fn is_replaying(&self, encoding: u8, now: Instant) -> bool {
@@ -455,6 +463,13 @@ impl RelaySink {
         let changed = self.demanded != encodings;
         self.demanded = encodings;
         changed.then_some(RelayMessage::Demand { relay: self.id, encodings })
+    }
+
+    /// Someone sat down here who was sent an encoding elsewhere; the message for the source, unless it comes anyway.
+    pub fn resume(&mut self, encoding: u8, sequence: u64) -> Option<RelayMessage> {
+        let known = self.demanded >> encoding & 1 == 1;
+        self.demanded |= 1 << encoding;
+        (!known).then_some(RelayMessage::Resume { relay: self.id, encoding, sequence })
     }
 
     /// The demand once more, in case it was lost.

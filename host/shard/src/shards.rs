@@ -10,6 +10,7 @@ use crate::turn::{Flow, ShardLoop};
 use mio::Poll;
 use std::fmt;
 use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -45,7 +46,9 @@ pub struct ShardSetup {
 /// Everything that one shard's loop is made of but its engine; bound, and ready to go to its thread.
 pub struct Seat {
     pub(crate) setup: ShardSetup,
-    pub(crate) sockets: Vec<UdpSocket>,
+    /// The whole node's, and which of them are this shard's own.
+    pub(crate) sockets: Arc<[UdpSocket]>,
+    pub(crate) own_sockets: Range<usize>,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) poll: Poll,
     pub(crate) bell: Arc<Bell>,
@@ -121,8 +124,9 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
     let stopping = Arc::new(AtomicBool::new(false));
     let mut desks = Vec::new();
     let mut seats = Vec::new();
+    let (sockets, bound) = pool(bound);
     for ((((shard, bound), poll), bell), rings) in (0..).zip(bound).zip(polls).zip(bells).zip(rings) {
-        let Bound { sockets, listeners, candidates } = bound;
+        let ((own_sockets, listeners, candidates), sockets) = (bound, Arc::clone(&sockets));
         let setup = ShardSetup { place: Place { node: config.node, shard: ShardIndex(shard) }, candidates };
         let (sender, commands) = sync_channel(config.command_slots.max(1));
         let counters = Arc::new(Counters::default());
@@ -133,9 +137,36 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
             counters: Arc::clone(&counters),
         });
         let (stopping, sink) = (Arc::clone(&stopping), Arc::clone(&sink));
-        seats.push(Seat { setup, sockets, listeners, poll, bell, rings, commands, stopping, counters, sink });
+        seats.push(Seat {
+            setup,
+            sockets,
+            own_sockets,
+            listeners,
+            poll,
+            bell,
+            rings,
+            commands,
+            stopping,
+            counters,
+            sink,
+        });
     }
     Ok((Shards { desks, stopping, threads: Vec::new(), ended: None }, seats))
+}
+
+/// What one shard has to itself: which of the node's sockets, its listeners, and what its transports announce.
+type Own = (Range<usize>, Vec<TcpListener>, Vec<Candidate>);
+
+/// All sockets of the node, shard by shard, and for each shard which are its own and what it announces.
+fn pool(bound: Vec<Bound>) -> (Arc<[UdpSocket]>, Vec<Own>) {
+    let mut sockets = Vec::new();
+    let shards = bound.into_iter().map(|bound| {
+        let first = sockets.len();
+        sockets.extend(bound.sockets);
+        (first..sockets.len(), bound.listeners, bound.candidates)
+    });
+    let shards = shards.collect();
+    (sockets.into(), shards)
 }
 
 /// Starts all shards, each on a thread of its own; `make_engine` is called once on each.

@@ -87,7 +87,7 @@ impl ShardLoop {
         let registry = seat.poll.registry();
         let shard = seat.setup.place.shard;
         let streams = Streams::new(shard, seat.listeners, Arc::clone(&seat.counters), registry)?;
-        let sockets = Sockets::new(seat.sockets, registry)?.with(streams);
+        let sockets = Sockets::new(seat.sockets, seat.own_sockets, registry)?.with(streams);
         let now = Instant::now();
         seat.counters.running.store(true, Ordering::Relaxed);
         Ok(Self {

@@ -1,6 +1,7 @@
-//! All shards behind one port: the kernel spreads flows by their addresses and knows nothing of transports, so about
-//! half of the datagrams reach the wrong shard and are handed over; of TCP's streams half stay at the wrong shard, and
-//! their datagrams cross both ways. Real sockets, real handshakes, real media.
+//! Datagrams that reach another shard than the one where their transport stands. Behind one port the kernel spreads
+//! flows by their addresses and knows nothing of transports, so about half of them do; after a move all of that
+//! transport's do; and of TCP's streams half stay at the wrong shard, and their datagrams cross both ways. Real sockets,
+//! real handshakes, real media.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -21,7 +22,7 @@ use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters};
 use tidegate_types::transport::{LocalTransport, SrtpProfile};
 use tidegate_types::{
     ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, RtpParameters,
-    TransportId,
+    ShardIndex, TransportId,
 };
 
 const SHARDS: u16 = 2;
@@ -53,7 +54,7 @@ struct Host {
 }
 
 impl Host {
-    fn start(identity: &AssociationConfig) -> Self {
+    fn start(identity: &AssociationConfig, single_port: bool) -> Self {
         let (sender, replies) = channel();
         let sender = Mutex::new(sender);
         let sink = Arc::new(move |_place: Place, from: FromShard| {
@@ -61,7 +62,7 @@ impl Host {
                 sender.lock().unwrap().send(reply).unwrap();
             }
         });
-        let config = ShardsConfig { shards: SHARDS, single_port: true, ..ShardsConfig::loopback() };
+        let config = ShardsConfig { shards: SHARDS, single_port, ..ShardsConfig::loopback() };
         let association = identity.clone();
         let engine = move |setup: tidegate_shard::ShardSetup| {
             let config = EngineConfig {
@@ -104,9 +105,10 @@ enum Link {
 }
 
 impl Link {
-    fn udp(_host: SocketAddr) -> Self {
+    fn udp(host: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
+        socket.connect(host).unwrap();
         Self::Udp(socket)
     }
 
@@ -116,9 +118,9 @@ impl Link {
         Self::Tcp(stream, Vec::new())
     }
 
-    fn send(&mut self, to: SocketAddr, datagram: &[u8]) {
+    fn send(&mut self, datagram: &[u8]) {
         match self {
-            Self::Udp(socket) => assert_eq!(socket.send_to(datagram, to).unwrap(), datagram.len()),
+            Self::Udp(socket) => assert_eq!(socket.send(datagram).unwrap(), datagram.len()),
             Self::Tcp(stream, _) => {
                 let length = u16::try_from(datagram.len()).unwrap();
                 stream.write_all(&[&length.to_be_bytes(), datagram].concat()).unwrap();
@@ -129,9 +131,7 @@ impl Link {
     fn receive(&mut self) -> Option<Vec<u8>> {
         let mut bytes = [0; 2_048];
         match self {
-            Self::Udp(socket) => {
-                socket.recv_from(&mut bytes).ok().map(|(length, _)| bytes[..length].to_vec())
-            }
+            Self::Udp(socket) => socket.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec()),
             Self::Tcp(stream, arrived) => {
                 match stream.read(&mut bytes) {
                     Ok(0) => panic!("the host closed the stream"),
@@ -160,7 +160,7 @@ impl Person {
         let is_check = |head: &&Datagram| out.bytes(head).first().is_some_and(|first| *first < 4);
         let (checks, others): (Vec<&Datagram>, Vec<&Datagram>) = out.heads().iter().partition(is_check);
         for head in checks.into_iter().chain(others) {
-            self.link.send(head.tuple.remote, out.bytes(head));
+            self.link.send(out.bytes(head));
         }
         out.clear();
     }
@@ -202,23 +202,19 @@ fn opus(ssrc: u32) -> RtpParameters {
     }
 }
 
-#[test]
-fn datagrams_that_reach_the_wrong_shard_are_handed_over() {
-    everyone_hears_the_first(Link::udp);
+fn home(person: u64) -> Place {
+    Place::local((person % u64::from(SHARDS)) as u16)
 }
 
-#[test]
-fn streams_that_reach_the_wrong_shard_carry_what_crosses() {
-    everyone_hears_the_first(Link::tcp);
-}
-
-fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
-    let identity = AssociationConfig {
+fn association() -> AssociationConfig {
+    AssociationConfig {
         identity: Arc::new(Identity::generate().unwrap()),
         profiles: vec![SrtpProfile::AeadAes256Gcm],
-    };
-    let mut host = Host::start(&identity);
-    let home = |person: u64| Place::local((person % u64::from(SHARDS)) as u16);
+    }
+}
+
+/// Everyone with a transport at home, handshake done. Nobody hears what comes from another address than it knows.
+fn connect(host: &mut Host, identity: &AssociationConfig, link: fn(SocketAddr) -> Link) -> Vec<Person> {
     let mut people: Vec<Person> = (0..PEOPLE)
         .map(|number| {
             let transport = TransportId(number);
@@ -226,10 +222,11 @@ fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
             let create = CommandBody::CreateTransport { transport, router: RouterId(1), limits };
             let Done::Transport(local) = host.command(home(number), create) else { panic!("no transport") };
             let local: LocalTransport = local;
-            let mut peer = Peer::new(&identity, &number.to_string(), now());
+            let mut peer = Peer::new(identity, &number.to_string(), now());
             host.command(home(number), CommandBody::ConnectTransport { transport, remote: peer.remote() });
-            peer.meet(&local, local.candidates[0].address, now());
-            Person { peer, link: link(local.candidates[0].address), heard: 0 }
+            let address = local.candidates[0].address;
+            peer.meet(&local, address, now());
+            Person { peer, link: link(address), heard: 0 }
         })
         .collect();
     until(
@@ -238,8 +235,11 @@ fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
         |_| {},
         |people| people.iter().all(|person| person.peer.is_connected()),
     );
-    assert!(host.crossed() > 0, "every flow met its own shard: nothing was tested");
+    people
+}
 
+/// The first person's sound, to everyone else at both places.
+fn publish(host: &mut Host) -> ProducerId {
     let producer = ProducerId(1);
     let parameters = ProducerParameters { kind: MediaKind::Audio, rtp: opus(7) };
     let produce = CommandBody::CreateProducer {
@@ -272,15 +272,27 @@ fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
             CommandBody::CreateConsumer { consumer, transport, producer, parameters },
         );
     }
-    let mut stream = SealStream::new(7);
-    let mut sequence = 0;
-    let speak = |people: &mut [Person]| {
-        sequence += 1;
+    producer
+}
+
+/// What the first person says: one packet a turn.
+struct Voice {
+    stream: SealStream,
+    sequence: u64,
+}
+
+impl Voice {
+    fn new() -> Self {
+        Self { stream: SealStream::new(7), sequence: 0 }
+    }
+
+    fn speak(&mut self, people: &mut [Person]) {
+        self.sequence += 1;
         let outgoing = Outgoing {
             marker: false,
             payload_type: 111,
-            sequence: sequence as u16,
-            timestamp: sequence as u32,
+            sequence: self.sequence as u16,
+            timestamp: self.sequence as u32,
             ssrc: 7,
         };
         let mut packet = [0; 200];
@@ -292,10 +304,70 @@ fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
             &hop,
             &Extensions::default(),
         );
-        people[0].peer.send_rtp(now(), &mut stream, sequence, &packet[..head + 40]);
-    };
-    until(&mut people, "everyone's hearing", speak, |people| {
-        people[1..].iter().all(|person| person.heard >= 50)
-    });
+        people[0].peer.send_rtp(now(), &mut self.stream, self.sequence, &packet[..head + 40]);
+    }
+}
+
+#[test]
+fn datagrams_that_reach_the_wrong_shard_are_handed_over() {
+    everyone_hears_the_first(Link::udp);
+}
+
+#[test]
+fn streams_that_reach_the_wrong_shard_carry_what_crosses() {
+    everyone_hears_the_first(Link::tcp);
+}
+
+fn everyone_hears_the_first(link: fn(SocketAddr) -> Link) {
+    let identity = association();
+    let mut host = Host::start(&identity, true);
+    let mut people = connect(&mut host, &identity, link);
+    assert!(host.crossed() > 0, "every flow met its own shard: nothing was tested");
+    publish(&mut host);
+    let mut voice = Voice::new();
+    until(
+        &mut people,
+        "everyone's hearing",
+        |people| voice.speak(people),
+        |people| people[1..].iter().all(|person| person.heard >= 50),
+    );
+    assert_eq!(host.shards.stop(Duration::from_secs(1)), []);
+}
+
+#[test]
+fn who_moves_between_ports_keeps_speaking_and_hearing_at_the_address_that_it_knows() {
+    let identity = association();
+    let mut host = Host::start(&identity, false);
+    let mut people = connect(&mut host, &identity, Link::udp);
+    let producer = publish(&mut host);
+    let mut voice = Voice::new();
+    let mut heard = 0;
+    for number in 0..6_u64 {
+        heard += 20;
+        until(
+            &mut people,
+            "everyone's hearing",
+            |people| voice.speak(people),
+            |people| people[1..].iter().all(|person| person.heard >= heard),
+        );
+        // The speaker, and a listener of the other place, change places.
+        let (here, there) = (number % 2, (number + 1) % 2);
+        let back = vec![(producer, RelayId(100 + number))];
+        let moves = [(TransportId(0), here, there, back), (TransportId(1), there, here, Vec::new())];
+        for (transport, from, to, stand_ins) in moves {
+            let to = ShardIndex(to as u16);
+            host.command(home(from), CommandBody::MoveTransport { transport, to, stand_ins });
+        }
+    }
+    heard += 20;
+    until(
+        &mut people,
+        "everyone's hearing",
+        |people| voice.speak(people),
+        |people| people[1..].iter().all(|person| person.heard >= heard),
+    );
+    let spoken = voice.sequence;
+    let least = people[1..].iter().map(|person| person.heard).min();
+    assert!(least.is_some_and(|least| least + 20 >= spoken), "{spoken} spoken, {least:?} heard by someone");
     assert_eq!(host.shards.stop(Duration::from_secs(1)), []);
 }

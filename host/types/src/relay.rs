@@ -42,6 +42,16 @@ pub enum RelayMessage {
         /// Which encoding.
         encoding: u8,
     },
+    /// Sink to source: someone arrived there who was sent this encoding elsewhere, and goes on at this sequence. What
+    /// is held from there on comes first; the encoding is wanted from now on.
+    Resume {
+        /// On which relay.
+        relay: RelayId,
+        /// Which encoding.
+        encoding: u8,
+        /// The producer's sequence that is to come next.
+        sequence: u64,
+    },
     /// Sink to source: only these encodings are wanted (bit n: encoding n).
     Demand {
         /// On which relay.
@@ -62,6 +72,7 @@ impl RelayMessage {
             | Self::Alive { relay, .. }
             | Self::Nack { relay, .. }
             | Self::KeyframeRequest { relay, .. }
+            | Self::Resume { relay, .. }
             | Self::Demand { relay, .. } => *relay,
         }
     }

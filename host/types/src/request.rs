@@ -8,7 +8,10 @@ use crate::decision::{Attr, Grant, Wish};
 use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
 use crate::transport::{LocalTransport, RemoteTransport, TransportState};
-use crate::{ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId};
+use crate::{
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, ShardIndex,
+    TransportId,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -110,6 +113,14 @@ pub enum RequestBody {
     },
     /// Everything that exists. Answered by [`ReplyBody::Dump`].
     Dump,
+    /// Give a transport to another shard of its node, while its call goes on. Answered by [`ReplyBody::Done`] once it
+    /// stands there. For operators.
+    Move {
+        /// Which.
+        transport: TransportId,
+        /// To which shard.
+        to: ShardIndex,
+    },
     /// Counters of one person's transport. Answered by [`ReplyBody::Stats`].
     ReadStats {
         /// Which.

@@ -105,7 +105,10 @@ impl Steady {
             }
         }
         slow.sort_by_key(|shard| std::cmp::Reverse(shard.forward_delay_p99()));
-        slow.into_iter().filter_map(|shard| self.relieve(shard, cluster)).collect()
+        // So many move a minute: what a drain could not move at once goes on.
+        let mut wishes = empty_draining(cluster);
+        wishes.extend(slow.into_iter().filter_map(|shard| self.relieve(shard, cluster)));
+        wishes
     }
 
     fn seen(&self, watch: Watch, shard: Shard<'_>) -> Watch {
@@ -217,6 +220,9 @@ mod tests {
         let mut draining = cluster(8_000, 100);
         draining.set(1, Column::Draining, 1);
         assert_eq!(ticks(&mut steady, &draining, 1), [0]);
+        draining.set(1, Column::Transports, 3);
+        let wishes = steady.balance(&BalanceRequest::default(), &draining);
+        assert_eq!((wishes.len(), wishes[0].from_row, wishes[0].amount), (1, Some(1), 3), "and it is emptied");
         assert_eq!(ticks(&mut steady, &cluster(8_000, 2_500), 1), [1]);
     }
 

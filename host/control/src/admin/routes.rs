@@ -1,18 +1,20 @@
 //! The admin API's paths and its OpenAPI document. Knows nothing of who may use it.
 
 use super::views::{
-    Decisions, People, PersonView, Places, Policies, Relays, Rooms, TrackRow, Tracks, Wishes,
+    Decisions, Destination, People, PersonView, Places, Policies, Relays, Rooms, TrackRow, Tracks, Wishes,
 };
 use crate::door::Door;
 use crate::problem::Problem;
 use crate::whip;
-use axum::extract::{Query, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate_types::request::{Dump, ReplyBody, RequestBody};
+use tidegate_types::{ShardIndex, TransportId};
 use utoipa::OpenApi;
 
 /// How many decisions are told where nobody says.
@@ -38,6 +40,7 @@ const DECISIONS_MOST: usize = 1_000;
         policies,
         decisions,
         wishes,
+        move_transport,
         whip::routes::publish,
         whip::routes::watch,
         whip::routes::watch_chosen,
@@ -67,6 +70,7 @@ pub(crate) fn routes() -> Router<Arc<Door>> {
         .route("/api/v1/policies", get(policies))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/wishes", get(wishes))
+        .route("/api/v1/transports/{transport}/move", post(move_transport))
         .route("/api/v1/openapi.json", get(document))
 }
 
@@ -152,6 +156,19 @@ async fn decisions(
 async fn wishes(State(door): State<Arc<Door>>) -> Answer<Wishes> {
     let dump = dump(&door).await?;
     Ok(Json(Wishes { wishes: dump.wishes.iter().map(Into::into).collect() }))
+}
+
+/// Gives a transport to another shard of its server while its call goes on; answers once it stands there.
+#[utoipa::path(post, path = "/api/v1/transports/{transport}/move", params(("transport" = u64, Path, description = "The transport's number, as people have it.")), request_body = Destination, responses((status = 204, description = "It stands there."), (status = "default", body = Problem, content_type = "application/problem+json")))]
+async fn move_transport(
+    State(door): State<Arc<Door>>,
+    Path(transport): Path<u64>,
+    destination: Result<Json<Destination>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(destination) = destination.map_err(|wrong| Problem::schema("body", wrong.body_text()))?;
+    let (transport, to) = (TransportId(transport), ShardIndex(destination.shard));
+    door.inquiries.ask(RequestBody::Move { transport, to }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn document() -> ([(axum::http::HeaderName, &'static str); 1], String) {

@@ -1,7 +1,7 @@
 //! What operators see, as JSON: each view is made from the host's own words, so that those may change without
 //! the API. Knows nothing of HTTP.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidegate_types::Place;
@@ -374,6 +374,14 @@ impl From<DecisionRecord> for DecisionView {
             latency_ns: record.latency_ns,
         }
     }
+}
+
+/// Where a transport is to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Destination {
+    /// A shard of the server where it stands.
+    pub(super) shard: u16,
 }
 
 /// One change that the balance policy wished for.

@@ -132,7 +132,7 @@ fn name(body: &RequestBody) -> &'static str {
         RequestBody::SetPreferredLayers { .. } => "layers",
         RequestBody::CloseConsumer { .. } => "close-consumer",
         RequestBody::ReadStats { .. } => "stats",
-        RequestBody::AuthorizeAdmin { .. } | RequestBody::Dump => "admin",
+        RequestBody::AuthorizeAdmin { .. } | RequestBody::Dump | RequestBody::Move { .. } => "admin",
     }
 }
 

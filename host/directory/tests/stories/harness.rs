@@ -136,7 +136,9 @@ impl Books {
             }
             CommandBody::CloseRelay { relay } => return self.close_relay(relay),
             CommandBody::CloseRouter { router } => {
-                assert!(!self.transports.values().any(|of| *of == router), "{router} is not empty");
+                if self.transports.values().any(|of| *of == router) {
+                    return Err(CommandError::Unfit(format!("{router} is not empty")));
+                }
                 self.routers.remove(&router);
             }
             CommandBody::ReadStats { transport } => {
@@ -144,7 +146,7 @@ impl Books {
                 return Ok(Done::Stats(Box::default()));
             }
             CommandBody::ReadRelays => return Ok(Done::Relays(self.relay_counters())),
-            CommandBody::MoveTransport { .. } => panic!("nothing is moved yet"),
+            CommandBody::MoveTransport { transport, .. } => self.need_transport(transport)?,
         }
         Ok(Done::Done)
     }
@@ -412,10 +414,48 @@ impl World {
             Some(error) => Err(error),
             None => books.obey(&command.body),
         };
+        if let (Ok(_), CommandBody::MoveTransport { transport, to, stand_ins }) = (&result, &command.body) {
+            let to = Place { shard: *to, ..place };
+            self.take_along(*transport, place, to, stand_ins);
+            let report = Report::Moved { transport: *transport, to: to.shard };
+            self.inbox.push_back(Input::Report(to, report));
+        }
         if !self.mute {
             let reply = CommandReply { request: command.request, result };
             self.inbox.push_back(Input::CommandReply(place, reply));
         }
+    }
+
+    /// What engines do with a move: tracks leave stand-ins behind and take the relays that begin with them along.
+    fn take_along(
+        &mut self,
+        transport: TransportId,
+        from: Place,
+        to: Place,
+        stand_ins: &[(ProducerId, RelayId)],
+    ) {
+        let mut old = std::mem::take(self.places.get_mut(&from).expect("exists"));
+        let new = self.places.get_mut(&to).expect("exists");
+        if let Some(router) = old.transports.remove(&transport) {
+            new.transports.insert(transport, router);
+            new.routers.insert(router);
+        }
+        let own = old.producers.iter().filter(|(_, origin)| **origin == Ok(transport));
+        let own: Vec<ProducerId> = own.map(|(id, _)| *id).collect();
+        for producer in own {
+            let stood_in = new.producers.insert(producer, Ok(transport)).and_then(Result::err);
+            let along =
+                old.sources.iter().filter(|(relay, of)| **of == producer && Some(**relay) != stood_in);
+            new.sources.extend(along.map(|(relay, of)| (*relay, *of)).collect::<Vec<_>>());
+            old.sources.retain(|_, of| *of != producer);
+            let stand_in = stand_ins.iter().find(|(of, _)| *of == producer).expect("each has one").1;
+            old.producers.insert(producer, Err(stand_in));
+            new.sources.insert(stand_in, producer);
+        }
+        let sent = old.consumers.iter().filter(|(_, (owner, _))| *owner == transport);
+        new.consumers.extend(sent.map(|(id, of)| (*id, *of)).collect::<Vec<_>>());
+        old.consumers.retain(|_, (owner, _)| *owner != transport);
+        self.places.insert(from, old);
     }
 
     fn take_feed(&mut self, feed: Feed) {

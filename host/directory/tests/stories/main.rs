@@ -5,6 +5,7 @@ mod chaos;
 mod ends;
 mod harness;
 mod joins;
+mod moves;
 mod placements;
 mod relays;
 mod speakers;

@@ -9,7 +9,7 @@ use tidegate_types::request::{ClientId, Joined, NoticeBody, ReplyBody, RequestBo
 use tidegate_types::{MediaKind, Place, ProducerId};
 
 /// People 1, 2, … in one room, each on the next shard; the first one sends.
-fn spread(shards: u16, people: u64) -> (World, Vec<Joined>, ProducerId) {
+pub(crate) fn spread(shards: u16, people: u64) -> (World, Vec<Joined>, ProducerId) {
     let mut world = World::new(shards);
     world.allocate = round_robin(shards);
     let joined: Vec<Joined> = (1..=people).map(|client| world.join(client, "tea")).collect();

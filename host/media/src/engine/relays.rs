@@ -19,6 +19,7 @@ impl Engine {
             | RelayMessage::Alive { .. } => self.relay_sinks.get(&relay),
             RelayMessage::Nack { .. }
             | RelayMessage::KeyframeRequest { .. }
+            | RelayMessage::Resume { .. }
             | RelayMessage::Demand { .. } => self.relay_sources.get(&relay),
         };
         let Some(&station) = known else {
@@ -69,6 +70,15 @@ impl Engine {
                 }
                 self.ask_keyframes(now, station);
                 self.housekeep_by(now);
+            }
+            RelayMessage::Resume { encoding, sequence, .. } => {
+                let relays = self.stations.get_mut(station).and_then(Option::as_mut).map(|at| &mut at.relays);
+                if let Some(source) = relays.and_then(|all| all.iter_mut().find(|source| source.id == relay))
+                {
+                    source.resume(encoding, sequence, now.instant);
+                }
+                self.begin_replays(now, station);
+                self.choose_layers(now, station);
             }
             RelayMessage::Demand { encodings, .. } => {
                 if self.want(now, station, relay, encodings) {

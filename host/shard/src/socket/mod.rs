@@ -1,5 +1,6 @@
-//! A shard's sockets: one batch of datagrams in, one batch of messages out, readiness. Knows nothing of what is
-//! sent to whom, or why.
+//! A shard's sockets: one batch of datagrams in, one batch of messages out, readiness. It reads its own only, and may
+//! send from any of its node: a peer whose transport moved here hears from the address that it knows. Knows nothing
+//! of what is sent to whom, or why.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -20,6 +21,7 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use std::io;
 use std::net::{SocketAddr, UdpSocket as BoundSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_media::io::{Incoming, Tuple};
@@ -39,9 +41,12 @@ pub(crate) struct Options {
     pub(crate) send_queue_bytes: usize,
 }
 
-/// All sockets of one shard; a tuple's socket index is a position here, or names a stream.
+/// All sockets of a node as one shard has them; a tuple's socket index is a position here, or names a stream.
 pub(crate) struct Sockets {
-    sockets: Vec<Watched>,
+    /// Other shards' are opened once something is sent from them.
+    sockets: Vec<Option<Watched>>,
+    node: Arc<[BoundSocket]>,
+    own: Range<usize>,
     streams: Streams,
     receive: system::ReceiveSpace,
     send: system::SendSpace,
@@ -58,16 +63,18 @@ struct Watched {
 }
 
 impl Sockets {
-    /// Takes bound, non-blocking sockets and has `registry` watch them for datagrams; tokens are positions.
-    pub(crate) fn new(bound: Vec<BoundSocket>, registry: &Registry) -> io::Result<Self> {
-        let mut sockets = Vec::with_capacity(bound.len());
-        for (position, socket) in bound.into_iter().enumerate() {
-            let mut udp = UdpSocket::from_std(socket);
+    /// Takes a node's bound, non-blocking sockets and has `registry` watch this shard's own for datagrams; tokens are
+    /// positions.
+    pub(crate) fn new(node: Arc<[BoundSocket]>, own: Range<usize>, registry: &Registry) -> io::Result<Self> {
+        let mut sockets: Vec<Option<Watched>> = node.iter().map(|_| None).collect();
+        for position in own.clone() {
+            let mut udp = UdpSocket::from_std(node[position].try_clone()?);
             registry.register(&mut udp, Token(position), Interest::READABLE)?;
-            sockets.push(Watched { udp, readable: true, watched_writable: false, writable: false });
+            let watched = Watched { udp, readable: true, watched_writable: false, writable: false };
+            sockets[position] = Some(watched);
         }
-        let streams = Streams::none();
-        Ok(Self { sockets, streams, receive: system::ReceiveSpace::new(), send: system::SendSpace::new() })
+        let (receive, send) = (system::ReceiveSpace::new(), system::SendSpace::new());
+        Ok(Self { sockets, node, own, streams: Streams::none(), receive, send })
     }
 
     /// With TCP beside them.
@@ -75,26 +82,30 @@ impl Sockets {
         Self { streams, ..self }
     }
 
-    /// How many, without streams.
+    /// How many the node has, without streams.
     pub(crate) fn len(&self) -> usize {
         self.sockets.len()
     }
 
     /// The poll said something about a token; other tokens than ours are ignored.
     pub(crate) fn note(&mut self, event: &Event) {
-        let Some(socket) = self.sockets.get_mut(event.token().0) else { return self.streams.note(event) };
-        socket.readable |= event.is_readable() || event.is_error();
+        let position = event.token().0;
+        if position >= self.sockets.len() {
+            return self.streams.note(event);
+        }
+        let Some(socket) = self.sockets.get_mut(position).and_then(Option::as_mut) else { return };
+        socket.readable |= self.own.contains(&position) && (event.is_readable() || event.is_error());
         socket.writable |= event.is_writable();
     }
 
     /// Whether a read may find something.
     pub(crate) fn is_readable(&self, index: usize) -> bool {
-        self.sockets[index].readable
+        self.sockets[index].as_ref().is_some_and(|socket| socket.readable)
     }
 
     /// Whether any read may find something.
     pub(crate) fn any_readable(&self) -> bool {
-        self.sockets.iter().any(|socket| socket.readable) || self.streams.any_ready()
+        self.own.clone().any(|index| self.is_readable(index)) || self.streams.any_ready()
     }
 
     /// The shard's TCP streams.
@@ -104,7 +115,16 @@ impl Sockets {
 
     /// Whether a watched socket became writable since the last call.
     pub(crate) fn take_writable(&mut self, index: usize) -> bool {
-        std::mem::take(&mut self.sockets[index].writable)
+        self.sockets[index].as_mut().is_some_and(|socket| std::mem::take(&mut socket.writable))
+    }
+
+    /// Opens another shard's socket, to send from it.
+    fn open_to_send(&mut self, index: usize) -> io::Result<()> {
+        let socket = self.node.get(index).ok_or(io::ErrorKind::NotFound)?;
+        let udp = UdpSocket::from_std(socket.try_clone()?);
+        self.sockets[index] =
+            Some(Watched { udp, readable: false, watched_writable: false, writable: false });
+        Ok(())
     }
 
     /// Watches a socket for writability, or no longer.
@@ -114,13 +134,21 @@ impl Sockets {
         watch: bool,
         registry: &Registry,
     ) -> io::Result<()> {
-        let socket = &mut self.sockets[index];
-        if socket.watched_writable != watch {
-            let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            registry.reregister(&mut socket.udp, Token(index), interest)?;
-            socket.watched_writable = watch;
+        let is_own = self.own.contains(&index);
+        let Some(socket) = self.sockets[index].as_mut().filter(|socket| socket.watched_writable != watch)
+        else {
+            return Ok(());
+        };
+        socket.watched_writable = watch;
+        match (is_own, watch) {
+            (true, true) => {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                registry.reregister(&mut socket.udp, Token(index), both)
+            }
+            (true, false) => registry.reregister(&mut socket.udp, Token(index), Interest::READABLE),
+            (false, true) => registry.register(&mut socket.udp, Token(index), Interest::WRITABLE),
+            (false, false) => registry.deregister(&mut socket.udp),
         }
-        Ok(())
     }
 
     /// Reads one batch into buffers of `pool` and appends it to `into`.
@@ -132,7 +160,7 @@ impl Sockets {
         counters: &Counters,
     ) {
         counters.receive_calls.add(1);
-        let socket = &mut self.sockets[index];
+        let Some(socket) = self.sockets[index].as_mut() else { return };
         let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
         match self.receive.receive(&socket.udp, &mut arrivals) {
             Ok(0) => socket.readable = false,
@@ -157,7 +185,11 @@ impl Outlet for Sockets {
             self.streams.flush_to(first.tuple.socket);
             return Ok(messages.len());
         }
-        let socket = &self.sockets[usize::from(first.tuple.socket)];
+        let index = usize::from(first.tuple.socket);
+        if self.sockets.get(index).is_none_or(Option::is_none) {
+            self.open_to_send(index)?;
+        }
+        let Some(Some(socket)) = self.sockets.get(index) else { return Err(io::ErrorKind::NotFound.into()) };
         self.send.send(&socket.udp, batch, order, messages)
     }
 
