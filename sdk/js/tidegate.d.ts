@@ -44,6 +44,8 @@ export interface RemoteTrack {
   readonly layers: number;
   /** The encoding that the host sends now; null while nothing fits. */
   readonly encoding: number | null;
+  /** Whether there is room towards here for all that is wanted of it, for a lower encoding, or for nothing. */
+  readonly allowance: 'full' | 'reduced' | 'nothing';
   /** The section of the peer connection that carries it; null until negotiated. */
   readonly mid: string | null;
   readonly mediaStreamTrack: MediaStreamTrack | null;
@@ -75,6 +77,8 @@ export interface Publication {
   readonly source: Source;
   readonly track: MediaStreamTrack | null;
   readonly paused: boolean;
+  /** Which of its encodings somebody watches, lowest first; the others are not sent. */
+  readonly watched: readonly boolean[];
   pause(): Promise<void>;
   continue(): Promise<void>;
   /** Sends another track of the same kind in its place; null sends nothing. */
@@ -99,7 +103,7 @@ export interface SessionEvents {
   'track-ended': CustomEvent<RemoteTrack>;
   'track-paused': CustomEvent<RemoteTrack>;
   'track-unplayable': CustomEvent<{ producer: Id; code: string; message: string }>;
-  /** The host sends another encoding of the track now. */
+  /** The host sends another encoding of the track now, or has room for more or less of it. */
   'layer': CustomEvent<RemoteTrack>;
   /** The most dominant first. */
   'speakers': CustomEvent<Speaker[]>;

@@ -213,6 +213,9 @@ class Channel {
 class Publication {
   producer = null;
   paused = false;
+  /** Which of its encodings somebody watches, lowest first. */
+  watched = [];
+  /** @internal */ obeying = Promise.resolve();
   /** @internal */ transceiver = null;
   /** @internal */ settled = deferred();
   #session;
@@ -273,6 +276,8 @@ class RemoteTrack {
     this.layers = this.encodings === 1 && LAYERED_CODECS.includes(this.codec) ? SVC_LAYERS : this.encodings;
     /** The encoding that the host sends now; null while nothing fits. */
     this.encoding = null;
+    /** `full`, `reduced` or `nothing`: whether there is room for what is wanted of it. */
+    this.allowance = 'full';
     /** The section that carries it; null until negotiated. */
     this.mid = null;
     /** @type {MediaStreamTrack | null} */
@@ -694,6 +699,7 @@ export class Session extends EventTarget {
       publication.transceiver = this.#idleSenders.splice(idle, 1)[0].transceiver;
       publication.transceiver.direction = 'sendonly';
       publication.transceiver.sender.replaceTrack(track).catch(() => {});
+      this.#sendWatched(publication); // whoever had the section before may have left encodings off
     } else {
       const init = { direction: 'sendonly', sendEncodings: encodings.map((encoding) => ({ ...encoding })) };
       const transceiver = this.#pc.addTransceiver(track ?? kind, init);
@@ -721,9 +727,30 @@ export class Session extends EventTarget {
   #published(publication, producer) {
     const anew = publication.producer !== producer;
     publication.producer = producer;
+    if (anew) publication.watched = [];
     if (anew && publication.paused) this.#tellPaused(publication);
     publication.settled.resolve();
     if (anew) this.#emit('published', publication);
+  }
+
+  #onWatched({ producer, encodings }) {
+    const publication = [...this.#publications].find((one) => one.producer === producer);
+    if (!publication) return;
+    publication.watched = encodings;
+    this.#sendWatched(publication);
+  }
+
+  /** Sends only what somebody watches; one change at a time, since parameters must be read before they are set. */
+  #sendWatched(publication) {
+    publication.obeying = publication.obeying.then(async () => {
+      const sender = publication.transceiver?.sender;
+      const parameters = sender?.getParameters();
+      if (!parameters?.encodings?.length) return;
+      const changed = parameters.encodings.filter((one, index) => one.active !== (publication.watched[index] ?? true));
+      if (changed.length === 0) return;
+      for (const encoding of changed) encoding.active = !encoding.active;
+      await sender.setParameters(parameters).catch((error) => this.#emit('problem', error));
+    });
   }
 
   #publishRefused(publication, { status = 403, code, message, detail }) {
@@ -805,7 +832,11 @@ export class Session extends EventTarget {
       case 'track-published': return this.#trackPublished(message);
       case 'track-ended': return this.#trackEnded(message.producer);
       case 'track-paused': return this.#onTrack(message, 'track-paused', { paused: message.paused });
-      case 'layer': return this.#onTrack(message, 'layer', { encoding: message.encoding });
+      case 'layer': {
+        const { encoding, allowance = 'full' } = message;
+        return this.#onTrack(message, 'layer', { encoding, allowance });
+      }
+      case 'watched': return this.#onWatched(message);
       case 'track-unplayable': return this.#emit('track-unplayable', message);
       case 'speakers': return this.#onSpeakers(message.speakers);
       case 'transport': return this.#onTransport(message.state);

@@ -7,7 +7,7 @@ use crate::objects::{Consumer, ConsumerStage};
 use crate::questions::{Asked, is_consulted};
 use crate::refusal::{CommandFailure, full, no_consumer, no_person, no_track, refused, unfit};
 use tidegate_types::command::{CommandBody, Done};
-use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
+use tidegate_types::consumer::{Allowance, ConsumerParameters, LayerPreference};
 use tidegate_types::decision::Action;
 use tidegate_types::request::{ClientId, ReplyBody, RequestError};
 use tidegate_types::{ConsumerId, PersonId, Place, ProducerId, RequestNumber, TransportId};
@@ -75,6 +75,7 @@ impl Directory {
             stage: ConsumerStage::Waiting,
             relay: None,
             encoding: None,
+            allowance: Allowance::Full,
             asker: Some(asker),
         };
         self.consumers.insert(id, consumer);

@@ -2,7 +2,7 @@
 
 use crate::directory::Directory;
 use crate::objects::{Relay, Router};
-use tidegate_types::request::{Dump, PersonDump, RelayDump, RoomDump};
+use tidegate_types::request::{ConsumerDump, Dump, PersonDump, RelayDump, RoomDump};
 use tidegate_types::{PersonId, RelayId, RouterId};
 
 impl Directory {
@@ -39,7 +39,14 @@ impl Directory {
                 .filter(|(_, producer)| producer.is_live())
                 .map(|(id, producer)| producer.view(id))
                 .collect(),
-            consumers: consumers.map(|(id, consumer)| (id, consumer.producer, consumer.encoding)).collect(),
+            consumers: consumers
+                .map(|(id, consumer)| ConsumerDump {
+                    consumer: id,
+                    producer: consumer.producer,
+                    encoding: consumer.encoding,
+                    allowance: consumer.allowance,
+                })
+                .collect(),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::ledger::Asker;
 use crate::speaker::SpeakerOrder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use tidegate_types::consumer::ConsumerParameters;
+use tidegate_types::consumer::{Allowance, ConsumerParameters};
 use tidegate_types::decision::{Attr, Grant};
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::relay::RelayStats;
@@ -112,6 +112,7 @@ pub(crate) struct Consumer {
     /// The relay that it hangs on, where its producer stands elsewhere.
     pub(crate) relay: Option<RelayId>,
     pub(crate) encoding: Option<u8>,
+    pub(crate) allowance: Allowance,
     /// Who waits for it to be made.
     pub(crate) asker: Option<Asker>,
 }

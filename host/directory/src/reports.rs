@@ -4,6 +4,7 @@
 use crate::directory::Directory;
 use crate::tell::Audience;
 use crate::timers::Timer;
+use tidegate_types::consumer::Allowance;
 use tidegate_types::decision::BalanceCause;
 use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::request::{NoticeBody, Speaker};
@@ -23,7 +24,10 @@ impl Directory {
                 self.moved(transport, Place { node: place.node, shard: to });
             }
             Report::AudioLevels(levels) => self.audio_levels(&levels),
-            Report::LayersChanged { consumer, encoding } => self.layers_changed(consumer, encoding),
+            Report::LayersChanged { consumer, encoding, allowance } => {
+                self.layers_changed(consumer, encoding, allowance);
+            }
+            Report::EncodingsWatched { producer, encodings } => self.encodings_watched(producer, encodings),
             Report::ProducerSilent { producer, silent } => {
                 tracing::debug!(%producer, silent, "a producer's peer fell silent, or came back");
             }
@@ -47,14 +51,24 @@ impl Directory {
         }
     }
 
-    fn layers_changed(&mut self, id: ConsumerId, encoding: Option<u8>) {
+    fn layers_changed(&mut self, id: ConsumerId, encoding: Option<u8>, allowance: Allowance) {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             self.totals.late_total += 1;
             return;
         };
-        consumer.encoding = encoding;
+        (consumer.encoding, consumer.allowance) = (encoding, allowance);
         let transport = consumer.transport;
-        self.tell_owner(transport, NoticeBody::LayersChanged { consumer: id, encoding });
+        self.tell_owner(transport, NoticeBody::LayersChanged { consumer: id, encoding, allowance });
+    }
+
+    /// Its publisher need not send what nobody watches.
+    fn encodings_watched(&mut self, id: ProducerId, encodings: u32) {
+        let Some(producer) = self.producers.get(&id).filter(|producer| producer.is_live()) else {
+            self.totals.late_total += 1;
+            return;
+        };
+        let transport = producer.transport;
+        self.tell_owner(transport, NoticeBody::EncodingsWatched { producer: id, encodings });
     }
 
     fn audio_levels(&mut self, heard: &AudioLevels) {

@@ -12,10 +12,11 @@ use crate::layers::{Frames, Selection};
 use crate::numbers::Numbers;
 use crate::replay::{Chain, Cursor};
 use crate::rtp::{Mid, Outgoing, OutgoingExtensions};
+use crate::share::Share;
 use crate::vp8;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tidegate_types::consumer::{ConsumerParameters, ConsumerStats, LayerPreference};
+use tidegate_types::consumer::{Allowance, ConsumerParameters, ConsumerStats, LayerPreference};
 use tidegate_types::layer::Target;
 use tidegate_types::packet::PayloadInfo;
 use tidegate_types::relay::SourceClock;
@@ -149,13 +150,16 @@ pub struct Consumer {
     pub stats: ConsumerStats,
     /// What it is sent from the history before it gets live packets.
     pub replay: Option<Cursor>,
+    /// What the division of its transport's bit rate gave it last.
+    pub share: Share,
     /// What the peer takes, the first preferred.
     formats: Box<[Format]>,
     /// How the codec that came last is sent.
     carriage: (Codec, Format, Carried),
     paused: bool,
     preferred: LayerPreference,
-    limit: LayerPreference,
+    /// What its share of the bit rate allows; `None`: nothing.
+    allowed: Option<LayerPreference>,
     target: u8,
     current: Option<u8>,
     selection: Selection,
@@ -230,11 +234,12 @@ impl Consumer {
             cname: parameters.rtp.cname.as_str().into(),
             stats: ConsumerStats::default(),
             replay: None,
+            share: Share::default(),
             formats,
             carriage: (codec.codec, codec, Carried::Whole),
             paused: parameters.paused,
             preferred: parameters.preferred,
-            limit: LayerPreference::HIGHEST,
+            allowed: Some(LayerPreference::HIGHEST),
             target: 0,
             current: None,
             selection: Selection::new(),
@@ -258,13 +263,31 @@ impl Consumer {
         self.current
     }
 
-    /// Which encodings it can use now, as bits: the one being sent and the one awaited.
+    /// Which encodings it can use now, as bits: the one being sent, the one awaited, and the one that it would
+    /// have if that were sent.
     #[must_use]
-    pub fn demand(&self) -> u32 {
-        if self.paused {
+    pub fn demand(&self, encodings: usize) -> u32 {
+        if self.is_stopped() {
             return 0;
         }
-        1 << self.target | self.current.map_or(0, |current| 1 << current)
+        1 << self.target | 1 << self.wanted(encodings) | self.current.map_or(0, |current| 1 << current)
+    }
+
+    /// Nothing is to be sent: its peer paused it, or there is no room for it.
+    fn is_stopped(&self) -> bool {
+        self.paused || self.allowed.is_none()
+    }
+
+    /// The highest encoding that is wanted and allowed.
+    fn wanted(&self, encodings: usize) -> u8 {
+        let allowed = self.allowed.map_or(0, |layer| layer.spatial);
+        self.preferred.spatial.min(allowed).min(encodings.saturating_sub(1) as u8)
+    }
+
+    /// What its peer wants at most; `None` while it wants nothing.
+    #[must_use]
+    pub fn wish(&self) -> Option<LayerPreference> {
+        (!self.paused).then_some(self.preferred)
     }
 
     /// Which layers of the current encoding are being sent, where that has any.
@@ -277,21 +300,19 @@ impl Consumer {
     #[must_use]
     pub fn awaits_keyframe(&self) -> Option<u8> {
         let elsewhere = self.current != Some(self.target) || self.selection.needs_keyframe();
-        let waits = self.kind == MediaKind::Video && !self.paused && elsewhere;
+        let waits = self.kind == MediaKind::Video && !self.is_stopped() && elsewhere;
         waits.then_some(self.target)
     }
 
     /// Chooses the target among the encodings that send (bits in `alive`): the highest wanted, else the lowest.
     /// Returns whether it changed.
     pub fn choose(&mut self, encodings: usize, alive: u32) -> bool {
-        let allowed = LayerPreference {
-            spatial: self.preferred.spatial.min(self.limit.spatial),
-            temporal: self.preferred.temporal.min(self.limit.temporal),
-        };
+        let allowed = self.allowed.unwrap_or(LayerPreference { spatial: 0, temporal: 0 });
         // Where there are several encodings, they are the spatial layers.
-        let spatial = if encodings > 1 { u8::MAX } else { allowed.spatial };
-        self.selection.want(LayerPreference { spatial, ..allowed });
-        let wanted = allowed.spatial.min(encodings.saturating_sub(1) as u8);
+        let spatial = if encodings > 1 { u8::MAX } else { self.preferred.spatial.min(allowed.spatial) };
+        let temporal = self.preferred.temporal.min(allowed.temporal);
+        self.selection.want(LayerPreference { spatial, temporal });
+        let wanted = self.wanted(encodings);
         let target = if alive == 0 {
             wanted
         } else {
@@ -310,9 +331,20 @@ impl Consumer {
         self.preferred = preferred;
     }
 
-    /// Says what can be afforded at most, whatever is wanted; [`Consumer::choose`] heeds it.
-    pub fn limit(&mut self, limit: LayerPreference) {
-        self.limit = limit;
+    /// Says what its share of the transport's bit rate allows at most, `None` being nothing, and whether that is all
+    /// that it wants. Returns whether either changed. What begins again does so at the next keyframe.
+    pub fn limit(&mut self, allowed: Option<LayerPreference>, full: bool) -> bool {
+        let allowance = match allowed {
+            None => Allowance::Nothing,
+            Some(_) if full => Allowance::Full,
+            Some(_) => Allowance::Reduced,
+        };
+        if self.allowed.is_some() != allowed.is_some() {
+            self.resync();
+        }
+        let changed = self.allowed != allowed || self.stats.allowance != allowance;
+        (self.allowed, self.stats.allowance) = (allowed, allowance);
+        changed
     }
 
     /// Stops or resumes; returns whether anything changed. Resuming starts at the next keyframe.
@@ -349,7 +381,7 @@ impl Consumer {
         packet: &MediaPacket,
         clocks: impl Fn(u8) -> Option<SourceClock>,
     ) -> Option<Ticket> {
-        if self.paused || self.replay.is_some_and(|replay| replay.withholds(packet)) {
+        if self.is_stopped() || self.replay.is_some_and(|replay| replay.withholds(packet)) {
             return None;
         }
         let Some((format, carried)) = self.carry(packet.codec) else {
@@ -811,14 +843,14 @@ mod tests {
     fn a_dropped_layer_leaves_no_gap_in_numbers_and_pictures_and_repairs_find_their_packets() {
         let start = Instant::now();
         let mut consumer = consumer(MediaKind::Video);
-        consumer.limit(LayerPreference { spatial: 9, temporal: 0 });
+        consumer.limit(Some(LayerPreference { spatial: 9, temporal: 0 }), false);
         consumer.choose(1, 1);
         let mut sent = Vec::new();
         for picture in 0..40_u16 {
             let temporal = [0, 2, 1, 2][usize::from(picture) % 4];
             let packet = layered(start, 100 + u64::from(picture), 500 + picture, temporal, picture == 0);
             if picture == 20 {
-                consumer.limit(LayerPreference::HIGHEST);
+                consumer.limit(Some(LayerPreference::HIGHEST), false);
                 consumer.choose(1, 1);
             }
             if let Some(ticket) = consumer.select(&packet, |_| None) {
@@ -844,7 +876,7 @@ mod tests {
     fn a_number_kept_for_a_packet_that_turns_out_unwanted_goes_out_empty() {
         let start = Instant::now();
         let mut consumer = consumer(MediaKind::Video);
-        consumer.limit(LayerPreference { spatial: 9, temporal: 0 });
+        consumer.limit(Some(LayerPreference { spatial: 9, temporal: 0 }), false);
         consumer.choose(1, 1);
         let first = consumer.select(&layered(start, 1, 1, 0, true), |_| None).unwrap();
         // 2 is lost on its way in; nobody knows of which layer it was.
@@ -861,7 +893,7 @@ mod tests {
     fn the_last_packet_of_the_highest_layer_sent_ends_the_picture() {
         let start = Instant::now();
         let mut consumer = consumer(MediaKind::Video);
-        consumer.limit(LayerPreference { spatial: 0, temporal: 9 });
+        consumer.limit(Some(LayerPreference { spatial: 0, temporal: 9 }), false);
         consumer.choose(1, 1);
         let lower = Target { spatial: 0, temporal: 0 };
         let upper = Target { spatial: 1, temporal: 0 };
@@ -880,7 +912,7 @@ mod tests {
         assert!(consumer.select(&of(2, upper, Targets::of(upper), false), |_| None).is_none());
         assert_eq!(consumer.current_layers(), Some(lower));
         assert_eq!(consumer.awaits_keyframe(), None);
-        consumer.limit(LayerPreference::HIGHEST);
+        consumer.limit(Some(LayerPreference::HIGHEST), false);
         consumer.choose(1, 1);
         assert_eq!(consumer.awaits_keyframe(), Some(0));
     }

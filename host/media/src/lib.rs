@@ -28,13 +28,16 @@ pub mod payload;
 #[cfg(feature = "peer")]
 pub mod peer;
 pub mod producer;
+pub mod rates;
 pub mod red;
 pub mod replay;
 pub mod rtcp;
 pub mod rtp;
+pub mod share;
 pub mod station;
 pub mod transport;
 pub mod vp8;
 pub mod vp9;
+pub mod watch;
 
 pub use engine::{Engine, EngineConfig, EngineCounters};

@@ -4,12 +4,18 @@
 
 use crate::history::History;
 use crate::missing::{Missing, Noted, Pace};
+use crate::rates::Meter;
 use crate::replay::{Chain, Cursor};
+use crate::share::{Ladder, Rung};
+use crate::watch::Watch;
 use std::time::{Duration, Instant};
+use tidegate_types::consumer::LayerPreference;
 use tidegate_types::producer::ProducerParameters;
-use tidegate_types::relay::{MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock};
+use tidegate_types::relay::{
+    ENCODINGS, MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock,
+};
 use tidegate_types::router::AudioLevel;
-use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
+use tidegate_types::{MediaKind, MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
 
 /// At most one keyframe request an encoding in this time; more are folded into the next.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
@@ -17,12 +23,13 @@ pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
 const ALIVE: Duration = Duration::from_millis(1_500);
 /// A keyframe request that comes so soon after a replay began crossed it on its way; its asker asks again if not.
 const REPLAYED: Duration = Duration::from_millis(200);
-/// Encodings of one producer at most.
-const ENCODINGS: usize = 8;
 /// Relay packets that can be sent again.
 const SENT: usize = 1_024;
 /// A producer that sent nothing for this long is reported silent.
 const SILENT: Duration = Duration::from_secs(10);
+/// What a track is taken to need before it was measured, in kbit/s; a higher encoding three times the one below.
+const UNMEASURED_AUDIO_KBPS: u32 = 40;
+const UNMEASURED_VIDEO_KBPS: u32 = 150;
 
 /// One encoding as it stands here.
 #[derive(Clone, Debug)]
@@ -31,6 +38,7 @@ pub struct Standing {
     pub history: History,
     /// Its publisher's clock.
     pub clock: Option<SourceClock>,
+    meter: Meter,
     last_packet: Option<Instant>,
     /// Where its last keyframe begins, and when that came here.
     keyframe: Option<(u64, Instant)>,
@@ -233,6 +241,10 @@ pub struct Station {
     pub seats: Vec<Seat>,
     /// Copies to other places.
     pub relays: Vec<RelaySource>,
+    /// What its publisher was told of who watches; the source's business alone.
+    watch: Watch,
+    /// What each encoding takes where it is sent, in kbit/s; 0 where it cannot be had.
+    pub kbps: [u32; ENCODINGS],
     levels: LevelSum,
     last_packet: Instant,
     reported_silent: bool,
@@ -248,16 +260,18 @@ impl Station {
         source: Source,
         now: Instant,
     ) -> Self {
-        let encodings = (0..parameters.rtp.encodings.len().clamp(1, ENCODINGS))
+        let encodings: Vec<Standing> = (0..parameters.rtp.encodings.len().clamp(1, ENCODINGS))
             .map(|_| Standing {
                 history: History::new(parameters.kind),
                 clock: None,
+                meter: Meter::new(now),
                 last_packet: None,
                 keyframe: None,
                 wanted: false,
                 asked: None,
             })
             .collect();
+        let watch = Watch::new(encodings.len(), now);
         Self {
             producer,
             router,
@@ -267,6 +281,8 @@ impl Station {
             encodings,
             seats: Vec::new(),
             relays: Vec::new(),
+            watch,
+            kbps: [0; ENCODINGS],
             levels: LevelSum::default(),
             last_packet: now,
             reported_silent: false,
@@ -292,6 +308,8 @@ impl Station {
             encodings,
             seats: std::mem::take(&mut self.seats),
             relays: Vec::new(),
+            watch: self.watch,
+            kbps: self.kbps,
             levels: LevelSum::default(),
             last_packet: self.last_packet,
             reported_silent: self.reported_silent,
@@ -344,6 +362,7 @@ impl Station {
             self.levels.voice += u32::from(voice);
         }
         let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) else { return false };
+        standing.meter.note(packet.ingress, packet.payload().len());
         if packet.keyframe {
             standing.wanted = false;
             standing.keyframe = standing.keyframe.max(Some((packet.sequence, now)));
@@ -352,6 +371,50 @@ impl Station {
             standing.last_packet.is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
         standing.last_packet = Some(packet.ingress);
         woke
+    }
+
+    /// Learns what its encodings take. A relay's sink is told by its source instead: it sees only what is wanted
+    /// here. To be called at even intervals.
+    pub fn measure(&mut self, now: Instant) {
+        if let Source::Relay(_) = self.source {
+            return;
+        }
+        let available = self.watch.available(now, self.encodings.len(), self.alive(now));
+        let mut guess = match self.parameters.kind {
+            MediaKind::Audio => UNMEASURED_AUDIO_KBPS,
+            MediaKind::Video => UNMEASURED_VIDEO_KBPS,
+        };
+        for (index, (standing, kbps)) in self.encodings.iter_mut().zip(&mut self.kbps).enumerate() {
+            let expected = standing.meter.expected(now).map(|rate| rate.kbps().clamp(1, u32::MAX.into()));
+            let takes = expected.map_or(guess, |kbps| kbps as u32);
+            guess = takes.saturating_mul(3);
+            *kbps = if available >> index & 1 == 1 { takes } else { 0 };
+        }
+    }
+
+    /// Notes which encodings are needed here and at the relays' ends; what its publisher is to be told, if that changed.
+    pub fn note_needed(&mut self, now: Instant, needed: u32) -> Option<u32> {
+        let settled = self
+            .encodings
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (index, standing)| bits | u32::from(standing.meter.is_settled(now)) << index);
+        self.watch.note(now, self.encodings.len(), needed, settled)
+    }
+
+    /// The layers that a peer may be sent which wants no higher ones than `preferred`; empty where nothing comes.
+    #[must_use]
+    pub fn ladder(&self, preferred: LayerPreference) -> Ladder {
+        let mut ladder = Ladder::default();
+        let coming = self.kbps.iter().enumerate().filter(|(_, kbps)| **kbps > 0);
+        for (spatial, kbps) in coming {
+            // Where nothing as low as wanted comes, the lowest that does.
+            if spatial <= usize::from(preferred.spatial) || ladder.rungs().is_empty() {
+                let layer = LayerPreference { spatial: spatial as u8, temporal: u8::MAX };
+                ladder.push(Rung { layer, kbps: u64::from(*kbps) });
+            }
+        }
+        ladder
     }
 
     /// Keeps the packet for those who may need it again.
@@ -421,6 +484,13 @@ impl Station {
                 relay.told_alive = Some(alive);
                 each(relay.to, RelayMessage::Alive { relay: relay.id, encodings: alive });
             }
+        }
+    }
+
+    /// What its encodings take, for every relay's far end. Calls `each`.
+    pub fn tell_rates(&self, mut each: impl FnMut(Place, RelayMessage)) {
+        for relay in &self.relays {
+            each(relay.to, RelayMessage::Rates { relay: relay.id, kbps: self.kbps });
         }
     }
 

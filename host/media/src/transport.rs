@@ -11,6 +11,7 @@ use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
 use crate::producer::{Producer, StreamKey};
 use crate::rtcp::{ReportBlock, Writer};
 use crate::rtp::{self, ExtensionMap, Header, HopExtensions, HopValues};
+use crate::share::Division;
 use crate::vp8;
 use std::time::{Duration, Instant};
 use tidegate_types::command::{TransportDump, TransportLimits};
@@ -448,6 +449,18 @@ impl Transport {
         if let Some(round_trip) = consumer.round_trip(block.last_report, block.delay, now.instant) {
             self.counters.round_trip_us = round_trip.as_micros() as u64;
         }
+    }
+
+    /// What it may send, where that is bounded.
+    #[must_use]
+    pub fn budget(&self) -> Option<Bitrate> {
+        self.limits.egress_kbps.map(|kbps| Bitrate::from_kbps(kbps.into()))
+    }
+
+    /// Notes what came of dividing its bit rate among its pictures, beside what its sound takes.
+    pub fn note_division(&mut self, sound_kbps: u64, division: Division) {
+        self.counters.given_kbps = sound_kbps + division.given_kbps;
+        self.counters.wanted_kbps = sound_kbps + division.wanted_kbps;
     }
 
     /// Counts one received datagram.

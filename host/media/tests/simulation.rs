@@ -9,6 +9,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidegate_types::ProducerId;
+use tidegate_types::consumer::Allowance;
 use world::person::Plan;
 use world::{Weather, World};
 
@@ -24,6 +25,7 @@ fn plan(listeners: usize) -> Plan {
         until: Duration::from_secs(8),
         listeners,
         late: false,
+        first_kbps: None,
     }
 }
 
@@ -227,5 +229,45 @@ fn a_joiner_far_from_the_last_keyframe_costs_exactly_one() {
         // One of the encoding that it gets; the other is left alone.
         assert_eq!(world.people[1].keyframes_sent(), 2 + 2 + 1, "{shards} shards");
         assert_eq!(world.consumed(0).iter().map(|stats| stats.replays).sum::<u64>(), 0);
+    }
+}
+
+/// Three encodings of about 130, 390 and 1,030 kbit/s; two people publish, two listen.
+fn simulcast() -> Plan {
+    Plan { packets: vec![1, 3, 8], payload: 1_000, until: Duration::from_secs(60), ..plan(2) }
+}
+
+#[test]
+fn who_can_be_sent_little_gets_lower_layers_and_nobody_else_does() {
+    for shards in [1, 2] {
+        let plan = Plan { first_kbps: Some(1_000), ..simulcast() };
+        let mut world = World::new(1, shards, 4, Weather::default(), &plan);
+        world.run_until(Duration::from_secs(5));
+        let videos = |world: &mut World, person| -> Vec<(Option<u8>, Allowance)> {
+            let all = world.consumers(person).into_iter().map(|(_, stats)| stats);
+            all.filter(|stats| stats.packets > 0 && stats.bytes > 20_000)
+                .map(|stats| (stats.encoding, stats.allowance))
+                .collect()
+        };
+        assert_eq!(videos(&mut world, 0), [(Some(1), Allowance::Reduced); 2], "{shards} shards");
+        assert_eq!(videos(&mut world, 2), [(Some(2), Allowance::Full)], "{shards} shards");
+    }
+}
+
+#[test]
+fn what_nobody_watches_stops_at_its_source_and_comes_back_within_two_seconds() {
+    for shards in [1, 2] {
+        let mut world = World::new(1, shards, 4, Weather::default(), &simulcast());
+        world.thrifty = true;
+        (0..4).for_each(|person| world.prefer(person, 0));
+        world.run_until(Duration::from_secs(4));
+        assert_eq!(world.people[3].sends(), [true, true, true], "{shards} shards");
+        world.run_until(Duration::from_secs(8));
+        assert_eq!(world.people[3].sends(), [true, false, false], "{shards} shards");
+        world.prefer(0, 2);
+        world.run_until(Duration::from_secs(10));
+        assert_eq!(world.people[3].sends(), [true, false, true], "{shards} shards");
+        let sent: Vec<_> = world.consumers(0).into_iter().filter_map(|(_, stats)| stats.encoding).collect();
+        assert_eq!(sent.iter().filter(|encoding| **encoding == 2).count(), 2, "{shards} shards: {sent:?}");
     }
 }

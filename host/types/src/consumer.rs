@@ -36,6 +36,19 @@ impl Default for LayerPreference {
     }
 }
 
+/// Whether a consumer's share of what its transport can send suffices for what it wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Allowance {
+    /// All that it wants.
+    #[default]
+    Full,
+    /// A lower layer.
+    Reduced,
+    /// Nothing: there is no room even for the lowest layer.
+    Nothing,
+}
+
 /// Counters of one consumer since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerStats {
@@ -55,6 +68,8 @@ pub struct ConsumerStats {
     pub fraction_lost: u8,
     /// Which encoding is being sent.
     pub encoding: Option<u8>,
+    /// What its share of the bit rate allows.
+    pub allowance: Allowance,
     /// How often the encoding changed.
     pub switches: u64,
     /// How often it began with what was held since the last keyframe, so that none had to be asked for.

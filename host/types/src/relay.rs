@@ -7,6 +7,9 @@ use crate::{MediaPacket, NtpTime, RelayId};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
+/// Encodings of one track at most.
+pub const ENCODINGS: usize = 8;
+
 /// What goes over a relay, in either direction.
 #[derive(Clone, Debug)]
 pub enum RelayMessage {
@@ -27,6 +30,14 @@ pub enum RelayMessage {
         relay: RelayId,
         /// Bit n set: encoding n sends.
         encodings: u32,
+    },
+    /// Source to sink: what each encoding takes where it is sent. The sink sees only those that are wanted there, and
+    /// has to plan with the others.
+    Rates {
+        /// On which relay.
+        relay: RelayId,
+        /// In kbit/s; 0: it cannot be had.
+        kbps: [u32; ENCODINGS],
     },
     /// Sink to source: these are missing.
     Nack {
@@ -70,6 +81,7 @@ impl RelayMessage {
             Self::Clock(clock) => clock.relay,
             Self::Highest { relay, .. }
             | Self::Alive { relay, .. }
+            | Self::Rates { relay, .. }
             | Self::Nack { relay, .. }
             | Self::KeyframeRequest { relay, .. }
             | Self::Resume { relay, .. }

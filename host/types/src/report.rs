@@ -1,5 +1,6 @@
 //! What a place tells the directory without being asked.
 
+use crate::consumer::Allowance;
 use crate::router::AudioLevels;
 use crate::transport::{TransportEnd, TransportState};
 use crate::{ConsumerId, ProducerId, ShardIndex, TransportId};
@@ -26,12 +27,21 @@ pub enum Report {
     },
     /// Who made sound.
     AudioLevels(AudioLevels),
-    /// A consumer is now sent another encoding.
+    /// A consumer is now sent another encoding, or has another share of the bit rate.
     LayersChanged {
         /// Which.
         consumer: ConsumerId,
         /// What it is sent; `None` while nothing fits.
         encoding: Option<u8>,
+        /// What its share of the bit rate allows.
+        allowance: Allowance,
+    },
+    /// Which encodings of a producer somebody watches; its peer need not send the others.
+    EncodingsWatched {
+        /// Which.
+        producer: ProducerId,
+        /// Bit n set: encoding n is watched.
+        encodings: u32,
     },
     /// A producer's peer sent nothing for it for 10 s, or sends again.
     ProducerSilent {

@@ -3,7 +3,7 @@
 
 use crate::cluster::ShardRow;
 use crate::command::TransportDump;
-use crate::consumer::{ConsumerParameters, LayerPreference};
+use crate::consumer::{Allowance, ConsumerParameters, LayerPreference};
 use crate::decision::{Attr, Grant, Wish};
 use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
@@ -308,12 +308,21 @@ pub enum NoticeBody {
         /// How far it is.
         state: TransportState,
     },
-    /// A consumer is sent another encoding.
+    /// A consumer is sent another encoding, or has another share of the bit rate.
     LayersChanged {
         /// Which.
         consumer: ConsumerId,
         /// What it is sent.
         encoding: Option<u8>,
+        /// What its share of the bit rate allows.
+        allowance: Allowance,
+    },
+    /// Which encodings of the client's own track somebody watches; it need not send the others.
+    EncodingsWatched {
+        /// Which track.
+        producer: ProducerId,
+        /// Bit n set: encoding n is watched. The lowest always is.
+        encodings: u32,
     },
     /// The client's presence ended; nothing follows.
     Ended {
@@ -376,8 +385,21 @@ pub struct PersonDump {
     pub state: TransportState,
     /// What it publishes.
     pub tracks: Vec<TrackView>,
-    /// What it consumes: consumer, producer, encoding sent.
-    pub consumers: Vec<(ConsumerId, ProducerId, Option<u8>)>,
+    /// What it consumes.
+    pub consumers: Vec<ConsumerDump>,
+}
+
+/// One track as sent to one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerDump {
+    /// Which.
+    pub consumer: ConsumerId,
+    /// Of what.
+    pub producer: ProducerId,
+    /// The encoding being sent.
+    pub encoding: Option<u8>,
+    /// What its share of the bit rate allows.
+    pub allowance: Allowance,
 }
 
 /// One relay.

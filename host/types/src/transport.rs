@@ -168,6 +168,10 @@ pub struct TransportStats {
     pub padding_bytes: u64,
     /// Packets held back so that they would not leave all at once.
     pub delayed_packets: u64,
+    /// What its consumers' shares of its bit rate take together, in kbit/s; 0 where that is not bounded.
+    pub given_kbps: u64,
+    /// What they would take if each had all that it wants.
+    pub wanted_kbps: u64,
 }
 
 #[cfg(test)]

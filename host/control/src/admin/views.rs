@@ -8,7 +8,7 @@ use tidegate_types::Place;
 use tidegate_types::cluster::{Column, ShardRow};
 use tidegate_types::decision::{DecisionRecord, PolicyInfo, Wish};
 use tidegate_types::relay::RelayStats;
-use tidegate_types::request::{PersonDump, RelayDump, RoomDump, Speaker, TrackView};
+use tidegate_types::request::{ConsumerDump, PersonDump, RelayDump, RoomDump, Speaker, TrackView};
 use utoipa::ToSchema;
 
 /// A shard of a node.
@@ -125,11 +125,18 @@ pub(super) struct ConsumerView {
     producer: u64,
     /// The simulcast encoding being sent, 0 lowest; null while none.
     encoding: Option<u8>,
+    /// What the person's share of the bit rate allows: `full`, `reduced` or `nothing`.
+    allowance: String,
 }
 
-impl From<&(tidegate_types::ConsumerId, tidegate_types::ProducerId, Option<u8>)> for ConsumerView {
-    fn from(dump: &(tidegate_types::ConsumerId, tidegate_types::ProducerId, Option<u8>)) -> Self {
-        Self { consumer: dump.0.0, producer: dump.1.0, encoding: dump.2 }
+impl From<&ConsumerDump> for ConsumerView {
+    fn from(dump: &ConsumerDump) -> Self {
+        Self {
+            consumer: dump.consumer.0,
+            producer: dump.producer.0,
+            encoding: dump.encoding,
+            allowance: format!("{:?}", dump.allowance).to_lowercase(),
+        }
     }
 }
 

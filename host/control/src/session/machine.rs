@@ -136,7 +136,9 @@ impl Session {
             Phase::Inside(inside) => {
                 inside.asked = None;
                 let entered = inside.entered(&self.resume);
+                let watched = inside.peer.all_watched();
                 self.say(HostMessage::Ok { id, body: OkBody::Entered(Box::new(entered)) });
+                self.output.messages.extend(watched);
                 self.ask_for_sections();
             }
             _ => {
@@ -459,9 +461,13 @@ impl Inside {
             NoticeBody::Transport { transport, state } if transport == self.peer.transport() => {
                 vec![HostMessage::Transport { state }]
             }
-            NoticeBody::LayersChanged { consumer, encoding } => {
-                let told = |producer| HostMessage::Layer { producer, encoding };
+            NoticeBody::LayersChanged { consumer, encoding, allowance } => {
+                let told = |producer| HostMessage::Layer { producer, encoding, allowance };
                 self.room.consumed(consumer).map(told).into_iter().collect()
+            }
+            NoticeBody::EncodingsWatched { producer, encodings } => {
+                self.peer.watch(producer, encodings);
+                self.peer.watched(producer).into_iter().collect()
             }
             // Of oneself or of a transport of old: nothing that the client doesn't know. Ended is handled above.
             NoticeBody::PersonJoined(_)

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tidegate_types::command::TransportDump;
+use tidegate_types::consumer::Allowance;
 use tidegate_types::decision::{Attr, Grant};
 use tidegate_types::request::{PersonView, Speaker, TrackView};
 use tidegate_types::rtp::Codec;
@@ -288,6 +289,11 @@ pub(crate) enum HostMessage {
     Layer {
         producer: ProducerId,
         encoding: Option<u8>,
+        allowance: Allowance,
+    },
+    Watched {
+        producer: ProducerId,
+        encodings: Vec<bool>,
     },
     Transport {
         state: TransportState,

@@ -1,7 +1,9 @@
 //! One person's peer connection as negotiated so far, and the one offer that may be in flight: offer → steps →
 //! requests → replies → answer. Knows nothing of sockets and of other messages.
 
-use super::message::{Answered, OfferMessage, PublishedMessage, ReceivingMessage, RefusedMessage};
+use super::message::{
+    Answered, HostMessage, OfferMessage, PublishedMessage, ReceivingMessage, RefusedMessage,
+};
 use super::room::{Room, Track};
 use crate::chance;
 use crate::problem::Problem;
@@ -42,6 +44,8 @@ struct Published {
     producer: ProducerId,
     source: String,
     rtp: RtpParameters,
+    /// The encodings that somebody watches, as bits.
+    watched: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +79,13 @@ enum Step {
 /// Asks the directory; gives the request's number.
 pub(super) type Ask<'a> = &'a mut dyn FnMut(RequestBody) -> RequestNumber;
 
+impl Published {
+    fn told(&self) -> HostMessage {
+        let encodings = (0..self.rtp.encodings.len()).map(|bit| self.watched >> bit & 1 == 1).collect();
+        HostMessage::Watched { producer: self.producer, encodings }
+    }
+}
+
 impl Peer {
     pub(super) fn new(joined: &Joined) -> Self {
         Self {
@@ -97,6 +108,24 @@ impl Peer {
     /// Whether a producer is the person's own.
     pub(super) fn owns(&self, producer: ProducerId) -> bool {
         self.sending.values().any(|published| published.producer == producer)
+    }
+
+    /// Notes which encodings of an own producer somebody watches, as bits.
+    pub(super) fn watch(&mut self, producer: ProducerId, encodings: u32) {
+        let own = self.sending.values_mut().find(|published| published.producer == producer);
+        if let Some(published) = own {
+            published.watched = encodings;
+        }
+    }
+
+    /// What the client is told of who watches an own producer.
+    pub(super) fn watched(&self, producer: ProducerId) -> Option<HostMessage> {
+        self.sending.values().find(|published| published.producer == producer).map(Published::told)
+    }
+
+    /// The same of all.
+    pub(super) fn all_watched(&self) -> Vec<HostMessage> {
+        self.sending.values().filter(|published| published.watched != u32::MAX).map(Published::told).collect()
     }
 
     /// Forgets an own producer; its section is free.
@@ -276,7 +305,7 @@ impl Peer {
             (Step::Restart, Ok(ReplyBody::Transport(local))) => self.local = local.clone(),
             (Step::Connect(remote), Ok(_)) => self.remote = Some(remote),
             (Step::Produce { mid, source, rtp }, Ok(ReplyBody::Producer(producer))) => {
-                self.sending.insert(mid, Published { producer: *producer, source, rtp });
+                self.sending.insert(mid, Published { producer: *producer, source, rtp, watched: u32::MAX });
             }
             (Step::Consume { mid, producer, sending }, Ok(ReplyBody::Consumer(consumer, paused))) => {
                 // The track may have ended while the request was under way: then the section stays free.

@@ -456,8 +456,9 @@ fn unsubscribing_pauses_and_layers_go_to_the_consumer() {
     assert_eq!(bodies[0], RequestBody::PauseConsumer { consumer, paused: true });
     assert_eq!(bodies[1], RequestBody::PauseConsumer { consumer, paused: false });
     assert_eq!(bodies[2], RequestBody::SetPreferredLayers { consumer, preferred });
-    let heard = stage.notice(NoticeBody::LayersChanged { consumer, encoding: Some(0) });
-    assert_eq!(heard[0], json!({"type": "layer", "producer": 6, "encoding": 0}));
+    let allowance = tidegate_types::consumer::Allowance::Reduced;
+    let heard = stage.notice(NoticeBody::LayersChanged { consumer, encoding: Some(0), allowance });
+    assert_eq!(heard[0], json!({"type": "layer", "producer": 6, "encoding": 0, "allowance": "reduced"}));
 }
 
 #[test]
@@ -516,6 +517,22 @@ fn who_comes_back_is_told_the_room_anew_and_nothing_stale() {
         (&answered[0]["id"], &answered[0]["receiving"][0]["producer"]),
         (&json!(stage.next_id), &json!(6))
     );
+}
+
+#[test]
+fn a_publisher_is_told_what_is_watched_and_again_when_it_comes_back() {
+    let (mut stage, answer) = Stage::negotiated(Vec::new(), PUBLISH);
+    let camera = answer["published"].as_array().unwrap().iter().find(|one| one["mid"] == "1").unwrap();
+    let producer = camera["producer"].as_u64().unwrap();
+    let encodings = 0b010;
+    let heard = stage.notice(NoticeBody::EncodingsWatched { producer: ProducerId(producer), encodings });
+    let told = json!({"type": "watched", "producer": producer, "encodings": [false, true, false]});
+    assert_eq!(heard, std::slice::from_ref(&told));
+    stage.session.on_detached();
+    stage.session.on_resumed(9);
+    assert_eq!(stage.take()[1], told);
+    let stranger = NoticeBody::EncodingsWatched { producer: ProducerId(1), encodings };
+    assert!(stage.notice(stranger).is_empty());
 }
 
 #[test]

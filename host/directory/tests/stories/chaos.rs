@@ -113,7 +113,7 @@ impl Chaos {
         let tracks: Vec<_> =
             people.iter().flat_map(|person| &person.tracks).map(|track| track.producer).collect();
         let track = self.dice.pick(&tracks);
-        let consumer = self.dice.pick(&own.consumers).map(|(consumer, ..)| consumer);
+        let consumer = self.dice.pick(&own.consumers).map(|dump| dump.consumer);
         let paused = self.dice.throw(2) == 0;
         match (self.dice.throw(12), track, consumer) {
             (0, ..) => RequestBody::Leave { person: own.view.person },

@@ -3,8 +3,9 @@
 use crate::harness::{World, code, join, round_robin};
 use tidegate_directory::Input;
 use tidegate_types::command::CommandBody;
+use tidegate_types::consumer::Allowance;
 use tidegate_types::report::Report;
-use tidegate_types::request::{ClientId, NoticeBody, ReplyBody, RequestBody};
+use tidegate_types::request::{ClientId, ConsumerDump, NoticeBody, ReplyBody, RequestBody};
 use tidegate_types::transport::{TransportEnd, TransportState};
 use tidegate_types::{MediaKind, Place, TransportId};
 
@@ -75,8 +76,10 @@ fn reports_about_what_is_gone_or_never_was_change_nothing() {
     let state = TransportState::Closed;
     world.report(0, Report::Transport { transport: TransportId(5), state, end: None });
     world.report(7, Report::Transport { transport: TransportId(5), state, end: None });
-    world.report(0, Report::LayersChanged { consumer: tidegate_types::ConsumerId(5), encoding: Some(1) });
-    assert_eq!((world.metrics().late_total, world.notices.len()), (3, 0));
+    let consumer = tidegate_types::ConsumerId(5);
+    world.report(0, Report::LayersChanged { consumer, encoding: Some(1), allowance: Allowance::Full });
+    world.report(0, Report::EncodingsWatched { producer: tidegate_types::ProducerId(5), encodings: 1 });
+    assert_eq!((world.metrics().late_total, world.notices.len()), (4, 0));
 }
 
 #[test]
@@ -85,9 +88,23 @@ fn layer_changes_reach_their_receiver_and_the_dump() {
     let ann = world.join(1, "tea");
     let track = world.produce(1, ann.transport, MediaKind::Audio);
     let consumer = world.consume(1, ann.transport, track);
-    world.report(0, Report::LayersChanged { consumer, encoding: Some(2) });
-    assert_eq!(world.told(1), [NoticeBody::LayersChanged { consumer, encoding: Some(2) }]);
-    assert_eq!(world.dump().rooms[0].people[0].consumers, [(consumer, track, Some(2))]);
+    let (encoding, allowance) = (Some(2), Allowance::Reduced);
+    world.report(0, Report::LayersChanged { consumer, encoding, allowance });
+    assert_eq!(world.told(1), [NoticeBody::LayersChanged { consumer, encoding, allowance }]);
+    let dumped = ConsumerDump { consumer, producer: track, encoding, allowance };
+    assert_eq!(world.dump().rooms[0].people[0].consumers, [dumped]);
+}
+
+#[test]
+fn a_publisher_alone_is_told_what_is_watched_of_its_track() {
+    let mut world = World::new(1);
+    let ann = world.join(1, "tea");
+    world.join(2, "tea");
+    let producer = world.produce(1, ann.transport, MediaKind::Video);
+    world.notices.clear();
+    world.report(0, Report::EncodingsWatched { producer, encodings: 0b011 });
+    assert_eq!(world.told(1), [NoticeBody::EncodingsWatched { producer, encodings: 0b011 }]);
+    assert_eq!(world.told(2), []);
 }
 
 #[test]

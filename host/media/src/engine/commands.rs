@@ -346,6 +346,7 @@ impl Engine {
         let consumer = consumer.ok_or(CommandError::NoConsumer(id))?;
         change(consumer);
         if let Some(station) = consumer.station {
+            self.share_one(now, slot);
             self.choose_layers(now, station);
         }
         Ok(Done::Done)
@@ -377,9 +378,9 @@ impl Engine {
         self.relay_sources.insert(relay, index);
         let clocks: Vec<RelayMessage> = station.clocks(relay).collect();
         self.output.crossings.extend(clocks.into_iter().map(|clock| (to, Crossing::Relay(clock))));
-        station.tell_relays(now.instant, |to, message| {
-            self.output.crossings.push((to, Crossing::Relay(message)));
-        });
+        let crossings = &mut self.output.crossings;
+        station.tell_relays(now.instant, |to, message| crossings.push((to, Crossing::Relay(message))));
+        station.tell_rates(|to, message| crossings.push((to, Crossing::Relay(message))));
         self.choose_layers(now, index);
         Ok(Done::Done)
     }

@@ -76,6 +76,7 @@ impl Engine {
             flowing |= self.housekeep_station(now, index, again);
         }
         self.report_levels();
+        self.share_all(now);
         if flowing {
             self.housekeep_by(now);
         }
@@ -89,6 +90,9 @@ impl Engine {
         let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return false };
         let crossings = &mut self.output.crossings;
         station.tell_relays(now.instant, |to, message| crossings.push((to, Crossing::Relay(message))));
+        if again {
+            station.tell_rates(|to, message| crossings.push((to, Crossing::Relay(message))));
+        }
         if let Some(silent) = station.silence_changed(now.instant) {
             self.output.reports.push(Report::ProducerSilent { producer: station.producer, silent });
         }

@@ -15,6 +15,7 @@ mod housekeeping;
 mod moves;
 mod relays;
 mod replay;
+mod sharing;
 
 use crate::association::{AssociationConfig, AssociationEvent, Received, stun_ufrag};
 use crate::io::{Crossing, Incoming, Output, Secrets, Tuple};
@@ -94,6 +95,7 @@ pub struct Engine {
     housekeeping: Option<Instant>,
     housekept: u64,
     replays: replay::Replays,
+    sharing: sharing::Sharing,
     dropped: BTreeMap<&'static str, u64>,
     /// Reused: seats whose consumer began a new segment with the packet being routed.
     switched: Vec<usize>,
@@ -131,6 +133,7 @@ impl Engine {
             housekeeping: None,
             housekept: 0,
             replays: replay::Replays::default(),
+            sharing: sharing::Sharing::default(),
             dropped: BTreeMap::new(),
             switched: Vec::new(),
         }
@@ -414,9 +417,11 @@ impl Engine {
         if let Some(Some(consumer)) = transport.consumers.get(seat.consumer)
             && consumer.kind == tidegate_types::MediaKind::Video
         {
-            self.output
-                .reports
-                .push(Report::LayersChanged { consumer: consumer.id, encoding: consumer.current() });
+            self.output.reports.push(Report::LayersChanged {
+                consumer: consumer.id,
+                encoding: consumer.current(),
+                allowance: consumer.stats.allowance,
+            });
         }
     }
 
@@ -436,7 +441,7 @@ impl Engine {
             let selected = transport.association.selected().is_some();
             let Some(Some(consumer)) = transport.consumers.get_mut(seat.consumer) else { continue };
             consumer.choose(count, alive);
-            needed |= consumer.demand();
+            needed |= consumer.demand(count);
             if let Some(encoding) = consumer.awaits_keyframe().filter(|_| reachable) {
                 let chain = station.chain(encoding, now.instant).filter(|_| selected);
                 if chain.is_some_and(|chain| consumer.join(encoding, &chain, now.instant)) {
@@ -452,10 +457,18 @@ impl Engine {
         for encoding in (0..count as u8).filter(|encoding| awaited >> encoding & 1 == 1) {
             station.want_keyframe(encoding, now.instant);
         }
-        if let Source::Relay(sink) = &mut station.source
-            && let Some(message) = sink.demand(needed)
-        {
-            self.output.crossings.push((sink.from, Crossing::Relay(message)));
+        match &mut station.source {
+            Source::Relay(sink) => {
+                let message = sink.demand(needed);
+                self.output.crossings.extend(message.map(|message| (sink.from, Crossing::Relay(message))));
+            }
+            Source::Local { .. } => {
+                let told = station.note_needed(now.instant, needed);
+                let producer = station.producer;
+                self.output
+                    .reports
+                    .extend(told.map(|encodings| Report::EncodingsWatched { producer, encodings }));
+            }
         }
         if replays {
             self.begin_replays(now, index);

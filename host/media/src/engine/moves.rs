@@ -97,7 +97,7 @@ impl Engine {
         let wanted = station.seats.iter().fold(0, |bits, seat| {
             let transport = self.transports.get(seat.transport).and_then(Option::as_ref);
             let consumer = transport.and_then(|transport| transport.consumers.get(seat.consumer)?.as_ref());
-            bits | consumer.map_or(0, crate::consumer::Consumer::demand)
+            bits | consumer.map_or(0, |consumer| consumer.demand(station.encodings.len()))
         });
         self.stations[index] = Some(station.part(relay, self.config.place, to, wanted));
         self.relay_sinks.insert(relay, index);
@@ -234,6 +234,7 @@ impl Engine {
         if replays {
             self.begin_replays(now, station_index);
         }
+        self.share_one(now, slot);
         self.choose_layers(now, station_index);
     }
 

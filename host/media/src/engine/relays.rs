@@ -16,6 +16,7 @@ impl Engine {
             RelayMessage::Media(_)
             | RelayMessage::Clock(_)
             | RelayMessage::Highest { .. }
+            | RelayMessage::Rates { .. }
             | RelayMessage::Alive { .. } => self.relay_sinks.get(&relay),
             RelayMessage::Nack { .. }
             | RelayMessage::KeyframeRequest { .. }
@@ -57,6 +58,11 @@ impl Engine {
                 if let Some(Source::Relay(sink)) = self.source_of(station) {
                     let again = sink.demand_again();
                     self.output.crossings.push((from, Crossing::Relay(again)));
+                }
+            }
+            RelayMessage::Rates { kbps, .. } => {
+                if let Some(standing) = self.stations.get_mut(station).and_then(Option::as_mut) {
+                    standing.kbps = kbps;
                 }
             }
             RelayMessage::Nack { missing, .. } => self.repair_relay(from, station, relay, missing),

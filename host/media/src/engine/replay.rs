@@ -68,7 +68,8 @@ impl Engine {
             let Some(Some(consumer)) = transport.consumers.get_mut(seat.consumer) else { continue };
             let current = consumer.current();
             if current != before {
-                let changed = Report::LayersChanged { consumer: consumer.id, encoding: current };
+                let (consumer, allowance) = (consumer.id, consumer.stats.allowance);
+                let changed = Report::LayersChanged { consumer, encoding: current, allowance };
                 self.output.reports.push(changed);
             }
             if current == Some(cursor.encoding) {

@@ -15,10 +15,13 @@ use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
-use tidegate_types::consumer::ConsumerStats;
+use tidegate_types::consumer::{ConsumerStats, LayerPreference};
 use tidegate_types::relay::RelayMessage;
+use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
-use tidegate_types::{Now, NtpTime, Place, RelayId, RequestNumber, RouterId, ShardIndex, TransportId};
+use tidegate_types::{
+    ConsumerId, Now, NtpTime, Place, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
+};
 
 /// What the network does to media, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +66,8 @@ pub(crate) struct World {
     carried: BTreeMap<(RelayId, u64), u64>,
     requests: u64,
     pub(crate) moved: usize,
+    /// Publishers stop sending what they are told that nobody watches.
+    pub(crate) thrifty: bool,
     /// Relays that bring a moved track back to where it stood, so far.
     stand_ins: u64,
 }
@@ -109,6 +114,7 @@ impl World {
             carried: BTreeMap::new(),
             requests: 0,
             moved: 0,
+            thrifty: false,
             stand_ins: 0,
         };
         for person in 0..people {
@@ -132,14 +138,10 @@ impl World {
     fn enter(&mut self, person: usize) {
         let shard = self.homes[person];
         let transport = TransportId(person as u64);
-        let made = self.command(
-            shard,
-            CommandBody::CreateTransport {
-                transport,
-                router: RouterId(1),
-                limits: TransportLimits::default(),
-            },
-        );
+        let egress_kbps = self.people[person].plan.first_kbps.filter(|_| person == 0);
+        let limits = TransportLimits { egress_kbps, ..TransportLimits::default() };
+        let made =
+            self.command(shard, CommandBody::CreateTransport { transport, router: RouterId(1), limits });
         let Ok(Done::Transport(local)) = made else { panic!("{made:?}") };
         let local: LocalTransport = local;
         let remote = self.people[person].peer.remote();
@@ -199,10 +201,25 @@ impl World {
 
     /// Counters of what a person is sent.
     pub(crate) fn consumed(&mut self, person: usize) -> Vec<ConsumerStats> {
+        self.consumers(person).into_iter().map(|(_, stats)| stats).collect()
+    }
+
+    /// Each consumer of a person, as counted at its shard.
+    pub(crate) fn consumers(&mut self, person: usize) -> Vec<(ConsumerId, ConsumerStats)> {
         let transport = TransportId(person as u64);
-        let read = self.command(self.homes[person], CommandBody::ReadStats { transport });
-        let Ok(Done::Stats(stats)) = read else { panic!("{read:?}") };
-        stats.consumers.into_iter().map(|(_, stats)| stats).collect()
+        match self.command(self.homes[person], CommandBody::ReadStats { transport }) {
+            Ok(Done::Stats(dump)) => dump.consumers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A person wants everything up to this encoding.
+    pub(crate) fn prefer(&mut self, person: usize, spatial: u8) {
+        for (consumer, _) in self.consumers(person) {
+            let preferred = LayerPreference { spatial, temporal: u8::MAX };
+            let body = CommandBody::SetPreferredLayers { consumer, preferred };
+            self.command(self.homes[person], body).expect("prefers");
+        }
     }
 
     /// Moves a person's transport to another shard, mid-stream.
@@ -267,7 +284,11 @@ impl World {
         let output = self.engines[shard].output();
         let datagrams = std::mem::take(&mut output.datagrams);
         let crossings = std::mem::take(&mut output.crossings);
-        output.reports.clear();
+        for report in std::mem::take(&mut output.reports) {
+            if let (true, Report::EncodingsWatched { producer, encodings }) = (self.thrifty, report) {
+                self.people[(producer.0 / 10) as usize].watch(encodings);
+            }
+        }
         for head in datagrams.heads() {
             let SocketAddr::V4(to) = head.tuple.remote else { panic!("only IPv4 here") };
             let [_, _, high, low] = to.ip().octets();

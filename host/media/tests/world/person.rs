@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: usize,
     /// Those consume nothing until they are told to.
     pub(crate) late: bool,
+    /// What the first person may be sent.
+    pub(crate) first_kbps: Option<u32>,
 }
 
 struct Stream {
@@ -44,6 +46,8 @@ struct Stream {
     next: u64,
     next_rtx: u64,
     packets: u8,
+    /// Somebody watches it, as far as its publisher was told.
+    watched: bool,
     keyframe_wanted: bool,
     sent: VecDeque<(u64, Vec<u8>)>,
     rtp_offset: u32,
@@ -94,7 +98,7 @@ impl Frame {
 pub(crate) struct Person {
     pub(crate) number: usize,
     pub(crate) peer: Peer,
-    plan: Plan,
+    pub(super) plan: Plan,
     start: Instant,
     streams: Vec<Stream>,
     incoming: Vec<Incoming>,
@@ -153,6 +157,7 @@ impl Person {
                 next: 1_000,
                 next_rtx: 1,
                 packets: if index == 0 { 1 } else { plan.packets[index - 1] },
+                watched: true,
                 keyframe_wanted: true,
                 sent: VecDeque::new(),
                 rtp_offset: ssrc.wrapping_mul(2_654_435_761),
@@ -290,7 +295,9 @@ impl Person {
             self.next_frame += self.plan.frame_interval;
             if self.peer.is_connected() && self.publishes() && !ended {
                 self.frame += 1;
-                for stream in 1..self.streams.len() {
+                for stream in
+                    (1..self.streams.len()).filter(|stream| self.streams[*stream].watched).collect::<Vec<_>>()
+                {
                     let keyframe = std::mem::take(&mut self.streams[stream].keyframe_wanted);
                     self.streams[stream].keyframes += u64::from(keyframe);
                     self.send_media(now, stream, keyframe, self.frame, self.plan.frame_interval);
@@ -354,6 +361,20 @@ impl Person {
             }
             stream.next += 1;
         }
+    }
+
+    /// Does what a client does that is told who watches its video; what begins again begins with a keyframe.
+    pub(crate) fn watch(&mut self, encodings: u32) {
+        for (index, stream) in self.streams[1..].iter_mut().enumerate() {
+            let watched = encodings >> index & 1 == 1;
+            stream.keyframe_wanted |= watched && !stream.watched;
+            stream.watched = watched;
+        }
+    }
+
+    /// Which of its encodings it sends.
+    pub(crate) fn sends(&self) -> Vec<bool> {
+        self.streams[1..].iter().map(|stream| stream.watched).collect()
     }
 
     fn report(&mut self, now: Now) {

@@ -1,0 +1,265 @@
+//! Divides the bit rate that one transport may send among the pictures on it. Pure: claims and a budget in, a
+//! layer for each claim out. Knows nothing of packets, stations or where the budget comes from.
+//!
+//! Sound was taken off the budget before. Then, in this order: everyone's lowest layer; then the higher ranks' next
+//! layers before the lower ranks', and within a rank whoever stands lowest first. Who stands higher gives way where
+//! that lifts someone of a higher rank, or someone of its own rank who stands lower still.
+//!
+//! Stepping down is done at once; stepping up needs room to spare, and after a step down time to pass
+//! ([`REST`], doubling up to [`LONGEST_REST`] where the last attempt failed), unless there is clearly more capacity
+//! than there was: so a layer does not flicker.
+
+use std::time::{Duration, Instant};
+use tidegate_types::consumer::LayerPreference;
+
+/// Layers that one claim can be given at most: eight encodings, or four spatial times three temporal ones.
+pub const RUNGS: usize = 12;
+/// How long who had to step down stays there.
+pub const REST: Duration = Duration::from_secs(10);
+/// The same after several attempts that failed.
+pub const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Stepping up needs so many hundredths of what would then be sent: encoders do not keep their rate.
+const SPARE: u64 = 110;
+/// What stands may take so many hundredths of the budget before someone steps down.
+const TOLERATED: u64 = 105;
+/// So many hundredths of the capacity at which someone stepped down are another capacity.
+const OTHER_CAPACITY: u64 = 150;
+
+/// One layer that a claim may be given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rung {
+    /// The highest layers that are then sent.
+    pub layer: LayerPreference,
+    /// What that takes, all in all.
+    pub kbps: u64,
+}
+
+/// The layers that a claim may be given, lowest first, up to what its peer wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ladder {
+    rungs: [Rung; RUNGS],
+    count: usize,
+}
+
+impl Ladder {
+    /// Adds the next higher layer; what exceeds [`RUNGS`] is left out.
+    pub fn push(&mut self, rung: Rung) {
+        if let Some(space) = self.rungs.get_mut(self.count) {
+            *space = rung;
+            self.count += 1;
+        }
+    }
+
+    /// The layers, lowest first.
+    #[must_use]
+    pub fn rungs(&self) -> &[Rung] {
+        &self.rungs[..self.count]
+    }
+
+    /// The highest rung within `layer`.
+    fn within(&self, layer: LayerPreference) -> Option<usize> {
+        let fits = |rung: &Rung| rung.layer.spatial <= layer.spatial && rung.layer.temporal <= layer.temporal;
+        self.rungs().iter().rposition(fits)
+    }
+}
+
+/// What a claim was given last time, kept between divisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The highest layers it may have; `None`: nothing.
+    pub layer: Option<LayerPreference>,
+    lowered: Option<Lowered>,
+    raised: Option<Instant>,
+}
+
+/// The last time that it had to step down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lowered {
+    at: Instant,
+    /// What there was to divide then.
+    room_kbps: u64,
+    rest: Duration,
+}
+
+/// One picture on the transport.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// Whose, in the caller's numbering.
+    pub consumer: usize,
+    /// Higher ranks come first.
+    pub rank: u8,
+    /// What it may be given; not empty.
+    pub ladder: Ladder,
+    /// What it has, and after [`divide`] what it gets.
+    pub share: Share,
+    /// The rung it stands on while dividing.
+    at: Option<usize>,
+}
+
+impl Claim {
+    /// A claim with what it had before.
+    #[must_use]
+    pub fn new(consumer: usize, rank: u8, ladder: Ladder, share: Share) -> Self {
+        let at = share.layer.and_then(|layer| ladder.within(layer));
+        Self { consumer, rank, ladder, share, at }
+    }
+
+    /// Whether it gets all that it wants.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.at.is_some_and(|at| at + 1 == self.ladder.count)
+    }
+
+    fn kbps_at(&self, at: Option<usize>) -> u64 {
+        at.and_then(|at| self.ladder.rungs().get(at)).map_or(0, |rung| rung.kbps)
+    }
+
+    fn kbps(&self) -> u64 {
+        self.kbps_at(self.at)
+    }
+
+    fn next(&self) -> Option<usize> {
+        let next = self.at.map_or(0, |at| at + 1);
+        (next < self.ladder.count).then_some(next)
+    }
+
+    fn may_rise(&self, now: Instant, room: u64) -> bool {
+        self.share.lowered.is_none_or(|lowered| {
+            now.saturating_duration_since(lowered.at) >= lowered.rest
+                || room * 100 >= lowered.room_kbps * OTHER_CAPACITY
+        })
+    }
+
+    fn lower(&mut self, now: Instant, room_kbps: u64) {
+        self.at = self.at.and_then(|at| at.checked_sub(1));
+        let attempted = self.share.raised.is_some_and(|at| now.saturating_duration_since(at) < REST);
+        let rest = match self.share.lowered {
+            Some(before) if attempted => (before.rest * 2).min(LONGEST_REST),
+            _ => REST,
+        };
+        self.share.lowered = Some(Lowered { at: now, room_kbps, rest });
+    }
+}
+
+/// What came of a division.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Division {
+    /// What the pictures now take.
+    pub given_kbps: u64,
+    /// What they would take if everyone had what it wants.
+    pub wanted_kbps: u64,
+}
+
+/// Divides `room_kbps` among the claims.
+pub fn divide(now: Instant, room_kbps: u64, claims: &mut [Claim]) -> Division {
+    step_down(now, room_kbps, claims);
+    spread(now, room_kbps, claims);
+    let mut rank = claims.iter().map(|claim| claim.rank).max();
+    while let Some(this) = rank {
+        while rise(now, room_kbps, claims, |claim| claim.rank == this) {}
+        rank = claims.iter().map(|claim| claim.rank).filter(|rank| *rank < this).max();
+    }
+    for claim in claims.iter_mut() {
+        claim.share.layer = claim.at.and_then(|at| claim.ladder.rungs().get(at)).map(|rung| rung.layer);
+    }
+    let wanted = |claim: &Claim| claim.kbps_at(claim.ladder.count.checked_sub(1));
+    Division { given_kbps: total(claims), wanted_kbps: claims.iter().map(wanted).sum() }
+}
+
+fn total(claims: &[Claim]) -> u64 {
+    claims.iter().map(Claim::kbps).sum()
+}
+
+/// Brings what stands within the budget: higher layers go first, of the lowest rank and there the dearest; then
+/// lowest layers. The first claim of the highest rank keeps its lowest layer whatever there is: with no picture at
+/// all nothing would ever show that there is room again.
+fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
+    let kept = first(claims);
+    while total(claims) * 100 > room * TOLERATED {
+        let higher = sacrifice(claims, |_, claim| claim.at > Some(0));
+        let victim =
+            higher.or_else(|| sacrifice(claims, |index, claim| claim.at.is_some() && Some(index) != kept));
+        let Some(victim) = victim else { return };
+        claims[victim].lower(now, room);
+    }
+}
+
+/// Who gives way first among those that `may`.
+fn sacrifice(claims: &[Claim], may: impl Fn(usize, &Claim) -> bool) -> Option<usize> {
+    let candidates = claims.iter().enumerate().filter(|(index, claim)| may(*index, claim));
+    candidates
+        .min_by_key(|(index, claim)| (claim.rank, std::cmp::Reverse(claim.kbps()), std::cmp::Reverse(*index)))
+        .map(|(index, _)| index)
+}
+
+/// The claim that comes before all others.
+fn first(claims: &[Claim]) -> Option<usize> {
+    (0..claims.len()).min_by_key(|index| (std::cmp::Reverse(claims[*index].rank), *index))
+}
+
+/// Gives whoever has nothing its lowest layer.
+fn spread(now: Instant, room: u64, claims: &mut [Claim]) {
+    if let Some(first) = first(claims).filter(|first| claims[*first].at.is_none()) {
+        claims[first].at = Some(0);
+        claims[first].share.raised = Some(now);
+    }
+    while rise(now, room, claims, |claim| claim.at.is_none()) {}
+}
+
+/// Lifts one of those that `may` by one rung: the lowest standing first, of equals the highest rank. Returns whether
+/// there was one.
+fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> bool) -> bool {
+    let mut tried = None;
+    loop {
+        let key = |index: usize| (claims[index].at, std::cmp::Reverse(claims[index].rank), index);
+        let candidates = (0..claims.len()).filter(|index| {
+            let claim = &claims[*index];
+            may(claim) && claim.next().is_some() && claim.may_rise(now, room)
+        });
+        let next = candidates.map(key).filter(|key| tried.is_none_or(|tried| *key > tried)).min();
+        let Some(key) = next else { return false };
+        if make_room(now, room, claims, key.2) {
+            let claim = &mut claims[key.2];
+            claim.at = claim.next();
+            claim.share.raised = Some(now);
+            return true;
+        }
+        tried = Some(key);
+    }
+}
+
+/// Sees to it that one more rung of `riser` fits, if others give way as they must. Returns whether it does; if not,
+/// nobody gave way.
+fn make_room(now: Instant, room: u64, claims: &mut [Claim], riser: usize) -> bool {
+    let next = claims[riser].next();
+    let needed = total(claims) - claims[riser].kbps() + claims[riser].kbps_at(next);
+    let fits = |kbps: u64| kbps * SPARE <= room * 100;
+    let gives_way = |claims: &[Claim], index: usize| {
+        let (victim, riser) = (&claims[index], &claims[riser]);
+        let higher = victim.at > Some(0);
+        higher
+            && (next == Some(0) || victim.rank < riser.rank || victim.rank == riser.rank && victim.at > next)
+    };
+    let mut most = 0;
+    for index in (0..claims.len()).filter(|index| gives_way(claims, *index)) {
+        let floor = match claims[index].rank == claims[riser].rank && next != Some(0) {
+            true => next,
+            false => Some(0),
+        };
+        most += claims[index].kbps() - claims[index].kbps_at(floor).min(claims[index].kbps());
+    }
+    if !fits(needed.saturating_sub(most)) {
+        return false;
+    }
+    loop {
+        let needed = total(claims) - claims[riser].kbps() + claims[riser].kbps_at(next);
+        if fits(needed) {
+            return true;
+        }
+        let Some(victim) = sacrifice(claims, |index, _| gives_way(claims, index)) else { return false };
+        claims[victim].lower(now, room);
+    }
+}
+
+#[cfg(test)]
+mod tests;
