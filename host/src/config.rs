@@ -49,6 +49,8 @@ pub struct Config {
     pub announce: Vec<IpAddr>,
     /// What may be agreed to.
     pub srtp_profiles: Vec<SrtpProfile>,
+    /// How many sounds of a room are forwarded; 0: all.
+    pub loudest: usize,
     /// What decides.
     pub policies: BTreeMap<Decision, PolicyChoice>,
     /// This node's name.
@@ -126,6 +128,7 @@ impl Config {
                 SrtpProfile::AeadAes128Gcm,
                 SrtpProfile::Aes128CmSha1_80,
             ],
+            loudest: 3,
             policies: stock_policies(),
             node_name: "local".to_owned(),
             region: String::new(),
@@ -156,6 +159,7 @@ impl Config {
             rtc_tcp: !options.no_rtc_tcp,
             announce: options.announce,
             srtp_profiles: options.srtp_profiles.into_iter().map(SrtpProfile::from).collect(),
+            loudest: options.loudest.into(),
             policies,
             node_name: options.node_name,
             region: options.region,

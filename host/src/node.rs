@@ -180,7 +180,7 @@ fn directory_config(config: &Config) -> DirectoryConfig {
         node_name: config.node_name.clone(),
         region: config.region.clone(),
     });
-    DirectoryConfig::new(seeds.collect(), secrets::seed())
+    DirectoryConfig { loudest: config.loudest, ..DirectoryConfig::new(seeds.collect(), secrets::seed()) }
 }
 
 fn control_config(config: &Config) -> ControlConfig {

@@ -93,6 +93,12 @@ pub struct Options {
     )]
     pub srtp_profiles: Vec<Profile>,
 
+    /// Forward the sound of so many people of a room at once, the loudest; rooms with at most twice as many
+    /// microphones forward all; 0 forwards all everywhere
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(0..=1_000),
+        help_heading = "Media")]
+    pub loudest: u16,
+
     /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; repeatable [default:
     /// authorize=auth-open allocate=allocate-pack balance=balance-steady]
     #[arg(long, value_name = "DECISION=NAME|PATH", value_parser = chosen, help_heading = "Policies")]

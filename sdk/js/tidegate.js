@@ -742,6 +742,7 @@ export class Session extends EventTarget {
 
   /** Sends only what somebody watches; one change at a time, since parameters must be read before they are set. */
   #sendWatched(publication) {
+    if (publication.encodings.length < 2) return;
     publication.obeying = publication.obeying.then(async () => {
       const sender = publication.transceiver?.sender;
       const parameters = sender?.getParameters();

@@ -179,6 +179,28 @@ class Configurable extends FakePeerConnection {
   }
 }
 
+/** Its senders have encodings, and mind parameters that were read before another change. */
+class Simulcasting extends FakePeerConnection {
+  addTransceiver(trackOrKind, init) {
+    const transceiver = super.addTransceiver(trackOrKind, init);
+    let encodings = (init.sendEncodings ?? [{}]).map((encoding) => ({ ...encoding, active: true }));
+    let changing = 0;
+    const sender = {
+      ...transceiver.sender,
+      mostAtOnce: 0,
+      active: () => encodings.map(({ active }) => active),
+      getParameters: () => ({ encodings: encodings.map((encoding) => ({ ...encoding })) }),
+      setParameters: async (parameters) => {
+        sender.mostAtOnce = Math.max(sender.mostAtOnce, ++changing);
+        await null;
+        changing -= 1;
+        ({ encodings } = parameters);
+      },
+    };
+    return Object.assign(transceiver, { sender });
+  }
+}
+
 const track = (kind) => ({ kind, enabled: true, getSettings: () => ({ width: 320 }) });
 
 describe('a session', () => {
@@ -439,6 +461,27 @@ describe('a session', () => {
       await pass(100);
     }
     assert.equal(session.peerConnection.transceivers.length, 2);
+  });
+
+  it('sends only the encodings that somebody watches, and all of them for the next track of that section', async () => {
+    globalThis.RTCPeerConnection = Simulcasting;
+    const session = await joined();
+    const wide = { ...track('video'), getSettings: () => ({ width: 1280 }) };
+    const publishing = session.publish(wide);
+    await pass(100);
+    const publication = await publishing;
+    const { sender } = session.peerConnection.transceivers[0];
+    script.say({ type: 'watched', producer: publication.producer, encodings: [true, false, false] });
+    script.say({ type: 'watched', producer: publication.producer, encodings: [true, false, true] });
+    await pass(20);
+    assert.deepEqual(sender.active(), [true, false, true]);
+    assert.equal(sender.mostAtOnce, 1);
+    script.say({ type: 'watched', producer: 77, encodings: [true, false, false] });
+    publication.close();
+    await pass(20);
+    session.publish(wide);
+    await pass(100);
+    assert.deepEqual(sender.active(), [true, true, true]);
   });
 
   it('shows each new sender and receiver to the encoded transform once, and again after a rejoin', async () => {

@@ -25,6 +25,9 @@ pub struct DirectoryConfig {
     pub seed: u64,
     /// How often balance is asked. Shorter finds imbalance sooner and costs one policy call each time.
     pub balance_every: Duration,
+    /// How many sounds of a room are forwarded, the loudest (3; 0: all). A room with at most twice as many forwards all.
+    /// Fewer spares receivers' links and this host; who interrupts then waits for a place.
+    pub loudest: usize,
     /// How much of everything there may be.
     pub bounds: Bounds,
     /// When the built-in placement counts a shard as full.
@@ -36,13 +39,14 @@ pub struct DirectoryConfig {
 }
 
 impl DirectoryConfig {
-    /// Documented defaults over these shards: balance every 5 s, and the defaults of each part.
+    /// Documented defaults over these shards: balance every 5 s, the three loudest, and the defaults of each part.
     #[must_use]
     pub fn new(shards: Vec<ShardSeed>, seed: u64) -> Self {
         Self {
             shards,
             seed,
             balance_every: Duration::from_secs(5),
+            loudest: 3,
             bounds: Bounds::default(),
             watermarks: Watermarks::default(),
             patience: Patience::default(),

@@ -3,6 +3,7 @@
 use crate::cluster::Holder;
 use crate::directory::{Awaited, Directory};
 use crate::ledger::{Asker, Outcome};
+use crate::loudest::Loudest;
 use crate::moment;
 use crate::objects::{Person, Router, Transport};
 use crate::placement::Subject;
@@ -162,6 +163,8 @@ impl Directory {
             relays: BTreeSet::new(),
             tracks_kbps: 0,
             speakers: SpeakerOrder::default(),
+            loudest: Loudest::new(self.config.loudest),
+            floor: None,
         };
         self.rooms.insert(room.to_owned(), id);
         self.routers.insert(id, router);

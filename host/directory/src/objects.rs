@@ -2,6 +2,7 @@
 //! neighbours by id. Knows nothing of how they come about or end.
 
 use crate::ledger::Asker;
+use crate::loudest::Loudest;
 use crate::speaker::SpeakerOrder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,6 +30,9 @@ pub(crate) struct Router {
     /// Expected rate of all its tracks together.
     pub(crate) tracks_kbps: u64,
     pub(crate) speakers: SpeakerOrder,
+    pub(crate) loudest: Loudest,
+    /// Whose pictures come first.
+    pub(crate) floor: Option<PersonId>,
 }
 
 /// Someone inside a room.

@@ -114,6 +114,7 @@ impl Directory {
         if let Some(router) = self.routers.get_mut(&router) {
             router.tracks_kbps += expected;
         }
+        self.begin_to_hear(id);
         self.reply(asker, Ok(ReplyBody::Producer(id)));
         self.tell_room(router, Some(person), &NoticeBody::TrackPublished(view), Audience::Subscribers);
     }
@@ -176,9 +177,11 @@ impl Directory {
                 if let Some(router) = self.routers.get_mut(&producer.router) {
                     router.tracks_kbps = router.tracks_kbps.saturating_sub(producer.expected_kbps);
                     router.speakers.remove(id);
+                    router.loudest.remove(id);
                 }
                 let (router, person) = (producer.router, Some(producer.person));
                 self.settle_speakers(router);
+                self.settle_loudest(router);
                 self.tell_room(router, person, &NoticeBody::TrackEnded(id), Audience::Subscribers);
             }
         }

@@ -21,7 +21,12 @@ impl Directory {
         match report {
             Report::Transport { transport, state, end } => self.transport_state(transport, state, end),
             Report::Moved { transport, to } => {
-                self.moved(transport, Place { node: place.node, shard: to });
+                let to = Place { node: place.node, shard: to };
+                self.moved(transport, to);
+                let moved = self.transports.get(&transport);
+                let producers: Vec<ProducerId> =
+                    moved.iter().flat_map(|transport| &transport.producers).copied().collect();
+                self.hush_again(&producers, to);
             }
             Report::AudioLevels(levels) => self.audio_levels(&levels),
             Report::LayersChanged { consumer, encoding, allowance } => {
@@ -80,8 +85,10 @@ impl Directory {
             let producer = self.producers.get(&level.producer);
             if producer.is_some_and(|producer| producer.is_live() && producer.router == heard.router) {
                 router.speakers.hear(self.now.instant, *level);
+                router.loudest.hear(self.now.instant, *level);
             }
         }
+        self.settle_loudest(heard.router);
         self.settle_speakers(heard.router);
     }
 
@@ -95,6 +102,9 @@ impl Directory {
         }
         if let Some(order) = order {
             let speakers = self.speakers(&order);
+            if let Some(person) = speakers.first().and_then(|speaker| speaker.person) {
+                self.give_floor(id, person);
+            }
             self.tell_room(id, None, &NoticeBody::ActiveSpeakers(speakers), Audience::Subscribers);
         }
     }

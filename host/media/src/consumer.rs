@@ -558,6 +558,7 @@ impl Consumer {
             self.repairs = (now, 0);
         }
         if self.repairs.1 >= REPAIRS_PER_INTERVAL {
+            self.stats.refused_repairs += 1;
             return None;
         }
         let behind = (self.next_sequence as u16).wrapping_sub(sequence);

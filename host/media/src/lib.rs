@@ -12,6 +12,7 @@ pub mod association;
 pub mod av1;
 pub mod bandwidth;
 mod bits;
+pub mod ceiling;
 pub mod clock;
 pub mod consumer;
 pub mod descriptor;

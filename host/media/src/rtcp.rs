@@ -303,6 +303,23 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The most that these sources may send together (draft-alvestrand-rmcat-remb-03); at most 255 sources.
+    pub fn ceiling(&mut self, sender: u32, most: Bitrate, sources: &[u32]) {
+        let sources = &sources[..sources.len().min(255)];
+        let Some(body) = self.packet(15, PAYLOAD_FEEDBACK, 16 + sources.len() * 4) else { return };
+        let bits = most.bits_per_second();
+        let exponent = (64 - bits.leading_zeros()).saturating_sub(18);
+        let mantissa = (bits >> exponent) as u32;
+        body[..4].copy_from_slice(&sender.to_be_bytes());
+        body[4..8].fill(0);
+        body[8..12].copy_from_slice(b"REMB");
+        body[12..16]
+            .copy_from_slice(&((sources.len() as u32) << 24 | exponent << 18 | mantissa).to_be_bytes());
+        for (space, source) in body[16..].chunks_exact_mut(4).zip(sources) {
+            space.copy_from_slice(&source.to_be_bytes());
+        }
+    }
+
     /// A farewell of one source.
     pub fn bye(&mut self, ssrc: u32) {
         if let Some(body) = self.packet(1, BYE, 4) {
@@ -363,6 +380,20 @@ mod tests {
         assert_eq!(Reader::new(&packet).next(), Some(Packet::Remb(Bitrate::from_bps(u64::MAX))));
         packet[13] = b'X';
         assert_eq!(Reader::new(&packet).next(), Some(Packet::Other));
+    }
+
+    #[test]
+    fn a_ceiling_is_written_with_exponent_and_mantissa() {
+        let mut space = [0; 200];
+        let mut writer = Writer::new(&mut space);
+        writer.ceiling(1, Bitrate::from_bps(2_500_000), &[0x0102_0304, 5]);
+        assert_eq!(writer.len(), 28);
+        let told = u32::from_be_bytes([space[16], space[17], space[18], space[19]]);
+        assert_eq!((&space[..4], &space[12..16]), (&[0x8f, 206, 0, 6][..], &b"REMB"[..]));
+        assert_eq!(told >> 24, 2);
+        let bits = u64::from(told & 0x3_ffff) << (told >> 18 & 0x3f);
+        assert!((2_499_900..=2_500_000).contains(&bits), "{bits}");
+        assert_eq!(space[20..28], [1, 2, 3, 4, 0, 0, 0, 5]);
     }
 
     #[test]

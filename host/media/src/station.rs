@@ -30,6 +30,8 @@ const SILENT: Duration = Duration::from_secs(10);
 /// What a track is taken to need before it was measured, in kbit/s; a higher encoding three times the one below.
 const UNMEASURED_AUDIO_KBPS: u32 = 40;
 const UNMEASURED_VIDEO_KBPS: u32 = 150;
+/// More than any layer takes.
+const MOST_KBPS: u64 = 1_000_000;
 
 /// One encoding as it stands here.
 #[derive(Clone, Debug)]
@@ -38,7 +40,6 @@ pub struct Standing {
     pub history: History,
     /// Its publisher's clock.
     pub clock: Option<SourceClock>,
-    meter: Meter,
     last_packet: Option<Instant>,
     /// Where its last keyframe begins, and when that came here.
     keyframe: Option<(u64, Instant)>,
@@ -243,8 +244,15 @@ pub struct Station {
     pub relays: Vec<RelaySource>,
     /// What its publisher was told of who watches; the source's business alone.
     watch: Watch,
-    /// What each encoding takes where it is sent, in kbit/s; 0 where it cannot be had.
+    /// One for each encoding; where there is only one, for each of its spatial layers.
+    meters: [Meter; ENCODINGS],
+    /// What each encoding takes where it is sent, in kbit/s; 0 where it cannot be had. Of a single encoding, what it takes
+    /// up to each spatial layer.
     pub kbps: [u32; ENCODINGS],
+    /// Others of its room are louder: it is heard, but not forwarded from its source.
+    pub hushed: bool,
+    /// Its publisher holds the floor.
+    pub speaks: bool,
     levels: LevelSum,
     last_packet: Instant,
     reported_silent: bool,
@@ -264,7 +272,6 @@ impl Station {
             .map(|_| Standing {
                 history: History::new(parameters.kind),
                 clock: None,
-                meter: Meter::new(now),
                 last_packet: None,
                 keyframe: None,
                 wanted: false,
@@ -282,7 +289,10 @@ impl Station {
             seats: Vec::new(),
             relays: Vec::new(),
             watch,
+            meters: std::array::from_fn(|_| Meter::new(now)),
             kbps: [0; ENCODINGS],
+            hushed: false,
+            speaks: false,
             levels: LevelSum::default(),
             last_packet: now,
             reported_silent: false,
@@ -309,7 +319,10 @@ impl Station {
             seats: std::mem::take(&mut self.seats),
             relays: Vec::new(),
             watch: self.watch,
+            meters: self.meters.clone(),
             kbps: self.kbps,
+            hushed: self.hushed,
+            speaks: self.speaks,
             levels: LevelSum::default(),
             last_packet: self.last_packet,
             reported_silent: self.reported_silent,
@@ -361,8 +374,12 @@ impl Station {
             self.levels.level += u32::from(level);
             self.levels.voice += u32::from(voice);
         }
+        let spatial = packet.layers.map_or(0, |layers| layers.layer.spatial);
+        let layer = if self.encodings.len() > 1 { packet.encoding } else { spatial };
+        if let Some(meter) = self.meters.get_mut(usize::from(layer)) {
+            meter.note(packet.ingress, packet.payload().len());
+        }
         let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) else { return false };
-        standing.meter.note(packet.ingress, packet.payload().len());
         if packet.keyframe {
             standing.wanted = false;
             standing.keyframe = standing.keyframe.max(Some((packet.sequence, now)));
@@ -371,6 +388,13 @@ impl Station {
             standing.last_packet.is_none_or(|at| packet.ingress.saturating_duration_since(at) >= ALIVE);
         standing.last_packet = Some(packet.ingress);
         woke
+    }
+
+    /// Whether nothing is to be forwarded. What is hushed stops at its source alone: what still comes out of a relay
+    /// was sent before.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.paused || self.hushed && matches!(self.source, Source::Local { .. })
     }
 
     /// Learns what its encodings take. A relay's sink is told by its source instead: it sees only what is wanted
@@ -384,9 +408,18 @@ impl Station {
             MediaKind::Audio => UNMEASURED_AUDIO_KBPS,
             MediaKind::Video => UNMEASURED_VIDEO_KBPS,
         };
-        for (index, (standing, kbps)) in self.encodings.iter_mut().zip(&mut self.kbps).enumerate() {
-            let expected = standing.meter.expected(now).map(|rate| rate.kbps().clamp(1, u32::MAX.into()));
-            let takes = expected.map_or(guess, |kbps| kbps as u32);
+        let read = |meter: &mut Meter| meter.expected(now).map(|rate| rate.kbps().clamp(1, MOST_KBPS) as u32);
+        if let [_] = self.encodings[..] {
+            let mut sum = 0;
+            for (spatial, (meter, kbps)) in self.meters.iter_mut().zip(&mut self.kbps).enumerate() {
+                let takes = read(meter).or((spatial == 0).then_some(guess)).filter(|_| available != 0);
+                sum += takes.unwrap_or(0);
+                *kbps = takes.map_or(0, |_| sum);
+            }
+            return;
+        }
+        for (index, (meter, kbps)) in self.meters.iter_mut().zip(&mut self.kbps).enumerate() {
+            let takes = read(meter).unwrap_or(guess);
             guess = takes.saturating_mul(3);
             *kbps = if available >> index & 1 == 1 { takes } else { 0 };
         }
@@ -395,10 +428,10 @@ impl Station {
     /// Notes which encodings are needed here and at the relays' ends; what its publisher is to be told, if that changed.
     pub fn note_needed(&mut self, now: Instant, needed: u32) -> Option<u32> {
         let settled = self
-            .encodings
+            .meters
             .iter()
             .enumerate()
-            .fold(0, |bits, (index, standing)| bits | u32::from(standing.meter.is_settled(now)) << index);
+            .fold(0, |bits, (index, meter)| bits | u32::from(meter.is_settled(now)) << index);
         self.watch.note(now, self.encodings.len(), needed, settled)
     }
 
@@ -406,11 +439,14 @@ impl Station {
     #[must_use]
     pub fn ladder(&self, preferred: LayerPreference) -> Ladder {
         let mut ladder = Ladder::default();
-        let coming = self.kbps.iter().enumerate().filter(|(_, kbps)| **kbps > 0);
-        for (spatial, kbps) in coming {
+        let coming = || self.kbps.iter().enumerate().filter(|(_, kbps)| **kbps > 0);
+        // Of a single encoding of which one layer is known there may be others.
+        let whole = self.encodings.len() == 1 && coming().count() == 1;
+        for (spatial, kbps) in coming() {
             // Where nothing as low as wanted comes, the lowest that does.
             if spatial <= usize::from(preferred.spatial) || ladder.rungs().is_empty() {
-                let layer = LayerPreference { spatial: spatial as u8, temporal: u8::MAX };
+                let spatial = if whole { u8::MAX } else { spatial as u8 };
+                let layer = LayerPreference { spatial, temporal: u8::MAX };
                 ladder.push(Rung { layer, kbps: u64::from(*kbps) });
             }
         }

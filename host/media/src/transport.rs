@@ -5,6 +5,7 @@
 use crate::arrivals::Arrivals;
 use crate::association::{Association, AssociationConfig};
 use crate::bandwidth::{Bandwidth, Lane};
+use crate::ceiling::Ceiling;
 use crate::clock;
 use crate::consumer::{Consumer, Ticket};
 use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
@@ -24,6 +25,8 @@ use tidegate_types::{Bitrate, ConsumerId, MediaKind, MediaPacket, Now, ProducerI
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// SSRCs known on one transport at most; more are not learnt.
 const STREAMS: usize = 256;
+/// Streams that one message about a ceiling names at most; it holds for all together anyhow.
+const CEILING_SOURCES: usize = 32;
 /// The largest tag that sealing appends.
 const TAG_BYTES: usize = 16;
 /// The most that a packet's padding can say of itself (RFC 3550, section 5.1).
@@ -58,6 +61,7 @@ pub struct Transport {
     arrivals: Option<Arrivals>,
     next_transport_sequence: u16,
     report_due: Instant,
+    ceiling: Option<Ceiling>,
     counters: TransportStats,
 }
 
@@ -89,6 +93,9 @@ impl Transport {
             arrivals: None,
             next_transport_sequence: 0,
             report_due: now.instant + REPORT_INTERVAL,
+            ceiling: limits
+                .ingress_kbps
+                .map(|kbps| Ceiling::new(Bitrate::from_kbps(kbps.into()), now.instant)),
             counters: TransportStats::default(),
         }
     }
@@ -179,6 +186,10 @@ impl Transport {
     fn identify_new(&mut self, header: &Header, hop: &HopExtensions<'_>) -> Option<StreamKey> {
         let text =
             |bytes: Option<&[u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
+        if self.streams.len() >= STREAMS {
+            self.counters.refused_streams += 1;
+            return None;
+        }
         let (mid, rid) = (text(hop.mid), text(hop.repaired_stream_id.or(hop.stream_id)));
         let mut candidates = self.producers.iter().enumerate().filter_map(|(index, producer)| {
             let producer = producer.as_ref()?;
@@ -339,6 +350,7 @@ impl Transport {
             self.report_due = now.instant + REPORT_INTERVAL;
             self.bandwidth.look(now.instant);
             self.receiver_reports(now, out);
+            self.tell_ceiling(now, out);
         }
         due
     }
@@ -413,6 +425,26 @@ impl Transport {
         }
     }
 
+    /// Tells a peer that may not bring in as much as it likes how much it may: it sends less by itself, before
+    /// anything has to be dropped.
+    fn tell_ceiling(&mut self, now: Now, out: &mut Datagrams) {
+        let Some(ceiling) = self.limits.ingress_kbps else { return };
+        let mut sources = [0; CEILING_SOURCES];
+        let known = self.producers.iter().flatten().flat_map(|producer| &producer.encodings);
+        let mut length = 0;
+        for ssrc in known.filter_map(|encoding| encoding.ssrc).take(CEILING_SOURCES) {
+            sources[length] = ssrc;
+            length += 1;
+        }
+        if length > 0 {
+            let ceiling = Bitrate::from_kbps(u64::from(ceiling));
+            self.send_rtcp(now, out, |writer| {
+                writer.receiver_report(FEEDBACK_SSRC, &[]);
+                writer.ceiling(FEEDBACK_SSRC, ceiling, &sources[..length]);
+            });
+        }
+    }
+
     /// Tells the peer the publisher's clock for one of its consumers.
     pub fn sender_report(
         &mut self,
@@ -461,6 +493,18 @@ impl Transport {
     pub fn note_division(&mut self, sound_kbps: u64, division: Division) {
         self.counters.given_kbps = sound_kbps + division.given_kbps;
         self.counters.wanted_kbps = sound_kbps + division.wanted_kbps;
+    }
+
+    /// Whether a packet of one of its producers stays below its ceiling; one that does not is counted.
+    pub fn admit(&mut self, now: Instant, kind: MediaKind, bytes: usize) -> bool {
+        let admitted = self.ceiling.as_mut().is_none_or(|ceiling| ceiling.admit(now, kind, bytes));
+        if !admitted {
+            match kind {
+                MediaKind::Audio => self.counters.refused_audio_packets += 1,
+                MediaKind::Video => self.counters.refused_video_packets += 1,
+            }
+        }
+        admitted
     }
 
     /// Counts one received datagram.

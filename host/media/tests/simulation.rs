@@ -26,6 +26,7 @@ fn plan(listeners: usize) -> Plan {
         listeners,
         late: false,
         first_kbps: None,
+        ceiling_kbps: None,
     }
 }
 
@@ -270,4 +271,36 @@ fn what_nobody_watches_stops_at_its_source_and_comes_back_within_two_seconds() {
         let sent: Vec<_> = world.consumers(0).into_iter().filter_map(|(_, stats)| stats.encoding).collect();
         assert_eq!(sent.iter().filter(|encoding| **encoding == 2).count(), 2, "{shards} shards: {sent:?}");
     }
+}
+
+#[test]
+fn a_sound_that_is_held_back_and_let_through_leaves_no_gap_in_the_numbers() {
+    for shards in [1, 2] {
+        let mut world = World::new(1, shards, 4, Weather::default(), &simulcast());
+        let sound = ProducerId(31);
+        world.run_until(Duration::from_secs(2));
+        world.hush(sound, true);
+        world.run_until(Duration::from_millis(2_200));
+        let before = world.people[0].sequences(sound).len();
+        assert!(before > 20, "{shards} shards: {before}");
+        world.run_until(Duration::from_secs(5));
+        assert_eq!(world.people[0].sequences(sound).len(), before, "{shards} shards");
+        world.hush(sound, false);
+        world.run_until(Duration::from_secs(6));
+        let sequences = world.people[0].sequences(sound);
+        assert!(sequences.len() > before + 30, "{shards} shards: {}", sequences.len());
+        assert!(sequences.windows(2).all(|two| two[1] == two[0] + 1), "{shards} shards: {sequences:?}");
+        assert!(world.people[0].timestamps_ascend());
+    }
+}
+
+#[test]
+fn who_brings_in_too_much_loses_pictures_and_no_sound() {
+    let mut world = World::new(1, 1, 4, Weather::default(), &Plan { ceiling_kbps: Some(600), ..simulcast() });
+    world.run_until(Duration::from_secs(6));
+    let publisher = world.stats(3).transport;
+    assert_eq!(publisher.refused_audio_packets, 0);
+    assert!(publisher.refused_video_packets > 500, "{publisher:?}");
+    let sequences = world.people[0].sequences(ProducerId(31));
+    assert!(sequences.len() > 200 && sequences.windows(2).all(|two| two[1] == two[0] + 1));
 }

@@ -64,6 +64,20 @@ pub enum CommandBody {
         /// Stop (true) or resume.
         paused: bool,
     },
+    /// Stop or resume forwarding a sound that is not among its room's loudest; its level is still reported.
+    HushProducer {
+        /// Which.
+        producer: ProducerId,
+        /// Stop (true) or resume.
+        hushed: bool,
+    },
+    /// Say whose pictures come first while bit rates are divided.
+    SetSpeaker {
+        /// In which router.
+        router: RouterId,
+        /// The pictures of who holds the floor.
+        pictures: Vec<ProducerId>,
+    },
     /// End a producer, its relays and its consumers here.
     CloseProducer {
         /// Which.

@@ -62,6 +62,8 @@ pub struct ConsumerStats {
     pub unavailable: u64,
     /// NACKed sequence numbers received.
     pub nacks_received: u64,
+    /// Those of them that exceeded what one peer may ask for in a while.
+    pub refused_repairs: u64,
     /// PLI and FIR received.
     pub keyframe_requests: u64,
     /// Fraction lost in the last receiver report, in 1/256.

@@ -172,6 +172,12 @@ pub struct TransportStats {
     pub given_kbps: u64,
     /// What they would take if each had all that it wants.
     pub wanted_kbps: u64,
+    /// Sound dropped because it exceeded the grant's ceiling.
+    pub refused_audio_packets: u64,
+    /// Pictures dropped because they exceeded the grant's ceiling.
+    pub refused_video_packets: u64,
+    /// Packets of streams beyond the most that one transport may have.
+    pub refused_streams: u64,
 }
 
 #[cfg(test)]

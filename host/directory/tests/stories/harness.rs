@@ -20,7 +20,7 @@ use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::request::{
     ClientId, Dump, JoinRequest, Joined, Notice, NoticeBody, ReplyBody, Request, RequestBody, RequestError,
 };
-use tidegate_types::rtp::RtpParameters;
+use tidegate_types::rtp::{ExtensionKind, ExtensionParameters, RtpParameters};
 use tidegate_types::transport::{Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{
     ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret,
@@ -110,7 +110,12 @@ impl Books {
                 self.need_transport(transport)?;
                 self.producers.insert(producer, Ok(transport));
             }
-            CommandBody::PauseProducer { producer, .. } => self.need_producer(producer)?,
+            CommandBody::PauseProducer { producer, .. } | CommandBody::HushProducer { producer, .. } => {
+                self.need_producer(producer)?;
+            }
+            CommandBody::SetSpeaker { router, .. } => {
+                assert!(self.routers.contains(&router), "{router} does not stand here");
+            }
             CommandBody::CloseProducer { producer } => self.end_producer(producer),
             CommandBody::CreateConsumer { consumer, transport, producer, .. } => {
                 self.need_transport(transport)?;
@@ -538,6 +543,21 @@ pub(crate) fn produce(transport: TransportId, kind: MediaKind) -> RequestBody {
 pub(crate) fn produce_from(transport: TransportId, kind: MediaKind, source: &str) -> RequestBody {
     let parameters = ProducerParameters { kind, rtp: rtp() };
     RequestBody::Produce { transport, parameters, source: source.into(), paused: false }
+}
+
+/// A microphone whose sender tells its level.
+#[track_caller]
+pub(crate) fn produce_audible(world: &mut World, client: u64, transport: TransportId) -> ProducerId {
+    let extension = ExtensionParameters { id: 1, kind: ExtensionKind::AudioLevel };
+    let parameters = ProducerParameters {
+        kind: MediaKind::Audio,
+        rtp: RtpParameters { extensions: vec![extension], ..rtp() },
+    };
+    let source = "microphone".into();
+    match world.ask(client, RequestBody::Produce { transport, parameters, source, paused: false }) {
+        Ok(ReplyBody::Producer(producer)) => producer,
+        other => panic!("no producer: {other:?}"),
+    }
 }
 
 pub(crate) fn consume(transport: TransportId, producer: ProducerId) -> RequestBody {

@@ -7,6 +7,10 @@ use tidegate_types::request::NoticeBody;
 use tidegate_types::router::{AudioLevel, AudioLevels};
 use tidegate_types::{MediaKind, ProducerId, RouterId};
 
+use crate::harness::produce_audible;
+use tidegate_types::Place;
+use tidegate_types::command::CommandBody;
+
 struct Talk {
     world: World,
     router: RouterId,
@@ -141,4 +145,53 @@ fn a_track_that_ends_speaks_no_more() {
     );
     talk.world.send(tidegate_directory::Input::ClientGone(tidegate_types::request::ClientId(1)));
     talk.world.assert_empty();
+}
+
+#[test]
+fn of_many_microphones_the_loudest_are_forwarded_wherever_they_stand() {
+    let mut world = World::new(2);
+    world.allocate = crate::harness::round_robin(2);
+    let joined: Vec<_> = (1..=7).map(|client| world.join(client, "tea")).collect();
+    let mut tracks = Vec::new();
+    for (client, one) in (1..=6).zip(&joined) {
+        tracks.push(produce_audible(&mut world, client, one.transport));
+    }
+    // Person 2, on the other shard, hears person 1.
+    world.consume(2, joined[1].transport, tracks[0]);
+    let hushes = |world: &mut World| -> Vec<(Place, ProducerId, bool)> {
+        let told = world.commanded().into_iter();
+        told.filter_map(|(place, body)| match body {
+            CommandBody::HushProducer { producer, hushed } => Some((place, producer, hushed)),
+            _ => None,
+        })
+        .collect()
+    };
+    assert_eq!(hushes(&mut world), [], "six are few");
+    tracks.push(produce_audible(&mut world, 7, joined[6].transport));
+    let told = hushes(&mut world);
+    assert!(told.iter().all(|(_, _, hushed)| *hushed) && told.len() == 4, "{told:?}");
+    let level = |index: usize| AudioLevel { producer: tracks[index], level: 30, voice: 255 };
+    for _ in 0..2 {
+        world.pass(Duration::from_millis(100));
+        let levels = [3, 4, 5].map(level).to_vec();
+        world.report(0, Report::AudioLevels(AudioLevels { router: joined[0].router, levels }));
+    }
+    let told = hushes(&mut world);
+    let of_the_first: Vec<_> = told.iter().filter(|(_, producer, _)| *producer == tracks[0]).collect();
+    assert_eq!(of_the_first.len(), 2, "at its home and where it is relayed to: {told:?}");
+    let heard: Vec<_> =
+        told.iter().filter(|(.., hushed)| !hushed).map(|(_, producer, _)| *producer).collect();
+    assert_eq!(heard, tracks[3..6]);
+}
+
+#[test]
+fn the_pictures_of_who_holds_the_floor_come_first_everywhere() {
+    let mut talk = Talk::new(2);
+    let transport = talk.world.dump().rooms[0].people[0].transport;
+    let picture = talk.world.produce(1, transport, MediaKind::Video);
+    talk.world.commanded();
+    talk.world.pass(Duration::from_millis(100));
+    talk.hear(1_000, &[(0, 30, 255)]);
+    let told: Vec<_> = talk.world.commanded().into_iter().map(|(_, body)| body).collect();
+    assert_eq!(told, [CommandBody::SetSpeaker { router: talk.router, pictures: vec![picture] }]);
 }

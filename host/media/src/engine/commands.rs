@@ -54,6 +54,11 @@ impl Engine {
                 self.create_producer(now, producer, transport, parameters, paused)
             }
             CommandBody::PauseProducer { producer, paused } => self.pause_producer(now, producer, paused),
+            CommandBody::HushProducer { producer, hushed } => self.hush_producer(producer, hushed),
+            CommandBody::SetSpeaker { router, pictures } => {
+                self.set_speaker(router, &pictures);
+                Ok(Done::Done)
+            }
             CommandBody::CloseProducer { producer } => {
                 if let Some(station) = self.station_ids.get(&producer).copied() {
                     self.remove_station(station);
@@ -265,17 +270,34 @@ impl Engine {
         let changed = station.paused != paused;
         station.paused = paused;
         if changed && !paused {
-            for seat in &station.seats {
-                let transport = self.transports.get_mut(seat.transport).and_then(Option::as_mut);
-                if let Some(Some(consumer)) =
-                    transport.and_then(|transport| transport.consumers.get_mut(seat.consumer))
-                {
-                    consumer.resync();
-                }
-            }
+            self.resync_seats(index);
             self.choose_layers(now, index);
         }
         Ok(Done::Done)
+    }
+
+    /// Stops or resumes forwarding a track that is not among the loudest. Those who hear it again do so as after a
+    /// rest: without a gap in the numbers, with the time that has passed.
+    fn hush_producer(&mut self, id: ProducerId, hushed: bool) -> Result<Done, CommandError> {
+        let &index = self.station_ids.get(&id).ok_or(CommandError::NoProducer(id))?;
+        if let Some(station) = &mut self.stations[index] {
+            station.hushed = hushed;
+        }
+        self.resync_seats(index);
+        Ok(Done::Done)
+    }
+
+    /// The numbers of what comes next do not follow on what came last.
+    fn resync_seats(&mut self, index: usize) {
+        let Some(station) = self.stations.get(index).and_then(Option::as_ref) else { return };
+        for seat in &station.seats {
+            let transport = self.transports.get_mut(seat.transport).and_then(Option::as_mut);
+            if let Some(Some(consumer)) =
+                transport.and_then(|transport| transport.consumers.get_mut(seat.consumer))
+            {
+                consumer.resync();
+            }
+        }
     }
 
     fn create_consumer(

@@ -30,7 +30,9 @@ use tidegate_types::command::Command;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, TransportState};
-use tidegate_types::{MediaPacket, Now, Place, Pool, ProducerId, RelayId, RouterId, ShardIndex, TransportId};
+use tidegate_types::{
+    MediaKind, MediaPacket, Now, Place, Pool, ProducerId, RelayId, RouterId, ShardIndex, TransportId,
+};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -333,9 +335,18 @@ impl Engine {
         }) else {
             return self.drop_datagram("unknown-stream", incoming);
         };
-        let station = producer.station;
+        let (station, kind) = (producer.station, producer.parameters.kind);
         match producer.accept(incoming.at, key, &header, extensions, incoming.buffer) {
-            Accepted::Packet(packet) => self.route(now, station, packet),
+            Accepted::Packet(packet)
+                if transport.admit(packet.ingress, kind, packet.buffer.bytes().len()) =>
+            {
+                self.route(now, station, packet);
+            }
+            Accepted::Packet(MediaPacket { buffer, .. }) => {
+                let kind = if kind == MediaKind::Audio { "audio-over-ceiling" } else { "video-over-ceiling" };
+                *self.dropped.entry(kind).or_default() += 1;
+                self.pool.put(buffer);
+            }
             Accepted::Dropped(buffer) => self.pool.put(buffer),
         }
     }
@@ -348,7 +359,7 @@ impl Engine {
             self.choose_layers(now, index);
         }
         let Some(station) = self.stations.get_mut(index).and_then(Option::as_mut) else { return };
-        if station.paused {
+        if station.is_closed() {
             return self.keep(index, packet);
         }
         self.switched.clear();
@@ -415,7 +426,7 @@ impl Engine {
         let Some(seat) = station.seats.get(number) else { return };
         let Some(transport) = self.transports.get(seat.transport).and_then(Option::as_ref) else { return };
         if let Some(Some(consumer)) = transport.consumers.get(seat.consumer)
-            && consumer.kind == tidegate_types::MediaKind::Video
+            && consumer.kind == MediaKind::Video
         {
             self.output.reports.push(Report::LayersChanged {
                 consumer: consumer.id,

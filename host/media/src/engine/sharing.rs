@@ -5,12 +5,10 @@ use super::Engine;
 use crate::share::{Claim, divide};
 use std::time::{Duration, Instant};
 use tidegate_types::report::Report;
-use tidegate_types::{MediaKind, Now};
+use tidegate_types::{MediaKind, Now, ProducerId, RouterId};
 
 /// How often: a step down waits for the next keyframe anyhow, and rates are averages over more.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Every picture is as dear as the other.
-const RANK: u8 = 0;
 /// What sharing keeps between two rounds; all of it reused.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
@@ -35,6 +33,14 @@ impl Engine {
         }
     }
 
+    /// Whoever speaks in a router comes first in every division. A stand-in that is made later learns of it with the
+    /// next change.
+    pub(super) fn set_speaker(&mut self, router: RouterId, pictures: &[ProducerId]) {
+        for station in self.stations.iter_mut().flatten().filter(|station| station.router == router) {
+            station.speaks = pictures.contains(&station.producer);
+        }
+    }
+
     /// Divides one transport's bit rate among its consumers.
     pub(super) fn share_one(&mut self, now: Now, slot: usize) {
         let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else { return };
@@ -53,7 +59,7 @@ impl Engine {
                 MediaKind::Video => {
                     let ladder = station.ladder(wish);
                     if !ladder.rungs().is_empty() {
-                        claims.push(Claim::new(index, RANK, ladder, consumer.share));
+                        claims.push(Claim::new(index, u8::from(station.speaks), ladder, consumer.share));
                     }
                 }
             }

@@ -4,6 +4,9 @@ use super::*;
 
 const CAMERA: &[u64] = &[150, 500, 1_700];
 
+/// Rank and rungs of each.
+type Pictures = &'static [(u8, &'static [u64])];
+
 fn ladder(rates: &[u64]) -> Ladder {
     let mut ladder = Ladder::default();
     for (spatial, kbps) in rates.iter().enumerate() {
@@ -45,7 +48,7 @@ impl Stage {
 
 #[test]
 fn what_fits_is_given_at_once() {
-    let rows: &[(&[(u8, &[u64])], u64, &[Option<u8>])] = &[
+    let rows: &[(Pictures, u64, &[Option<u8>])] = &[
         (&[(1, CAMERA)], 2_000, &[Some(2)]),
         (&[(1, CAMERA)], 1_800, &[Some(1)]),
         (&[(1, CAMERA)], 400, &[Some(0)]),

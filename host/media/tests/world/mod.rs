@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
 use tidegate_media::{Engine, EngineConfig};
-use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
+use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportDump, TransportLimits};
 use tidegate_types::consumer::{ConsumerStats, LayerPreference};
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
 use tidegate_types::{
-    ConsumerId, Now, NtpTime, Place, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
+    ConsumerId, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
 };
 
 /// What the network does to media, in thousandths.
@@ -139,7 +139,8 @@ impl World {
         let shard = self.homes[person];
         let transport = TransportId(person as u64);
         let egress_kbps = self.people[person].plan.first_kbps.filter(|_| person == 0);
-        let limits = TransportLimits { egress_kbps, ..TransportLimits::default() };
+        let ingress_kbps = self.people[person].plan.ceiling_kbps;
+        let limits = TransportLimits { ingress_kbps, egress_kbps };
         let made =
             self.command(shard, CommandBody::CreateTransport { transport, router: RouterId(1), limits });
         let Ok(Done::Transport(local)) = made else { panic!("{made:?}") };
@@ -206,10 +207,22 @@ impl World {
 
     /// Each consumer of a person, as counted at its shard.
     pub(crate) fn consumers(&mut self, person: usize) -> Vec<(ConsumerId, ConsumerStats)> {
+        self.stats(person).consumers
+    }
+
+    /// Everything of a person, as counted at its shard.
+    pub(crate) fn stats(&mut self, person: usize) -> TransportDump {
         let transport = TransportId(person as u64);
         match self.command(self.homes[person], CommandBody::ReadStats { transport }) {
-            Ok(Done::Stats(dump)) => dump.consumers,
+            Ok(Done::Stats(dump)) => *dump,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Holds a sound back, or lets it through, wherever it stands.
+    pub(crate) fn hush(&mut self, producer: ProducerId, hushed: bool) {
+        for shard in 0..self.engines.len() {
+            self.command(shard, CommandBody::HushProducer { producer, hushed }).expect("stands here");
         }
     }
 

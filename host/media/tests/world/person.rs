@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) late: bool,
     /// What the first person may be sent.
     pub(crate) first_kbps: Option<u32>,
+    /// What each publisher may bring in.
+    pub(crate) ceiling_kbps: Option<u32>,
 }
 
 struct Stream {
@@ -370,6 +372,12 @@ impl Person {
             stream.keyframe_wanted |= watched && !stream.watched;
             stream.watched = watched;
         }
+    }
+
+    /// Outgoing sequences of a track as they came, ascending.
+    pub(crate) fn sequences(&self, producer: ProducerId) -> Vec<u64> {
+        let track = self.incoming.iter().find(|track| track.producer == producer);
+        track.into_iter().flat_map(|track| track.timestamps.keys().copied()).collect()
     }
 
     /// Which of its encodings it sends.
