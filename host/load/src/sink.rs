@@ -32,6 +32,8 @@ pub(crate) struct Sink {
     reported: (u64, u64),
     lost_for_good: u64,
     sender_report: Option<(u32, Instant)>,
+    /// When its first packet came.
+    began: Option<Instant>,
     pictures: Pictures,
     keyframe: Keyframe,
 }
@@ -56,6 +58,7 @@ impl Sink {
             reported: (0, 0),
             lost_for_good: 0,
             sender_report: None,
+            began: None,
             pictures: Pictures::default(),
             keyframe: Keyframe::default(),
         }
@@ -71,8 +74,11 @@ impl Sink {
         tally: &mut Tally,
     ) {
         let payload = &packet[header.payload_start..header.payload_end];
+        let began = *self.began.get_or_insert(now);
+        // What was made before the track began to arrive is a replay for a joiner: its age says nothing of the way.
         if self.account(now, header, payload, tally)
             && let Some(age) = stamps.age(payload, now)
+            && now.saturating_duration_since(began) >= age
         {
             tally.latency.record(age);
         }
@@ -290,6 +296,23 @@ mod tests {
         }
         assert_eq!((tally.pictures, tally.freezes), (60, 1));
         assert_eq!(tally.frozen, Duration::from_millis(400));
+    }
+
+    #[test]
+    fn what_is_replayed_to_a_joiner_does_not_count_as_late() {
+        let (mut sink, mut tally, made) = (Sink::new(MediaKind::Audio, 7), Tally::default(), Instant::now());
+        let stamps = Stamps::new(1, made);
+        let began = made + Duration::from_secs(1);
+        for (sequence, age_ms) in [(1_u8, 1_000), (2, 900), (3, 10)] {
+            let mut packet = vec![0x80, 111, 0, sequence, 0, 0, 0, sequence, 0, 0, 0, 7];
+            packet.extend([0; 40]);
+            let now = began + Duration::from_millis(20 * u64::from(sequence));
+            stamps.write(&mut packet[12..], now - Duration::from_millis(age_ms));
+            let header = Header::parse(&packet).expect("a header");
+            sink.take(now, &header, &packet, stamps, &mut tally);
+        }
+        assert_eq!(tally.came, 3);
+        assert!(tally.latency.quantile(1_000) < Duration::from_millis(11), "{tally:?}");
     }
 
     #[test]
