@@ -297,7 +297,8 @@ impl Sinks {
 
     /// One loop at the case's pace: as many bursts per second to as many destinations as the host forwards.
     fn floor(&mut self, case: &Case, call: Call, span: Duration) -> Cost {
-        let mut sender = Encrypting::new(&self.addresses, case);
+        let addresses = self.addresses.clone();
+        let mut sender = Encrypting::new(&addresses, case);
         let own = Probe::Process(std::process::id());
         let arrived = self.count();
         let before = own.read().cpu.unwrap_or_default();
