@@ -214,7 +214,7 @@ impl Engine {
         let Some(station) = self.stations.get_mut(station_index).and_then(Option::as_mut) else { return };
         consumer.station = Some(station_index);
         let (owed, replays) = (consumer.source_start(), consumer.replay.is_some());
-        let next = consumer.source_next().filter(|_| consumer.demand() != 0);
+        let next = consumer.source_next().filter(|_| consumer.demand(station.encodings.len()) != 0);
         station.seats.push(Seat { transport: slot, consumer: index });
         if let Some((encoding, sequence)) = next
             && let Source::Relay(sink) = &mut station.source
