@@ -35,13 +35,14 @@ const NEVER_REACHED: [(&str, &[&str]); 5] = [
 ];
 
 /// A heavy dependency and the only packages of ours that may name it.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("wasmtime", &["tidegate-policy"]),
     ("axum", &["tidegate-control"]),
     ("rtc-sdp", &["tidegate-control"]),
     ("tokio-rustls", &["tidegate-control"]),
     ("utoipa", &["tidegate-control"]),
     ("dimpl", &["tidegate-media"]),
+    ("rtc-sctp", &["tidegate-media"]),
     ("rtc-stun", &["tidegate-media"]),
     ("mio", &["tidegate-shard", "tidegate-load"]),
     ("rtrb", &["tidegate-shard"]),

@@ -260,6 +260,10 @@ impl Directory {
                 self.prefer_layers(asker, consumer, preferred);
             }
             RequestBody::CloseConsumer { consumer } => self.close_consumer(asker, consumer),
+            RequestBody::OpenData { transport, max_message_bytes } => {
+                self.open_data(asker, crate::data::Wanted { transport, max_message_bytes }, None);
+            }
+            RequestBody::SendMessage { transport, text } => self.send_message(asker, transport, text),
             RequestBody::AuthorizeAdmin { token, address } => self.authorize_admin(asker, token, address),
             RequestBody::Dump => {
                 let dump = self.dump();

@@ -165,6 +165,7 @@ impl Directory {
             speakers: SpeakerOrder::default(),
             loudest: Loudest::new(self.config.loudest),
             floor: None,
+            messages: None,
         };
         self.rooms.insert(room.to_owned(), id);
         self.routers.insert(id, router);
@@ -186,6 +187,7 @@ impl Directory {
         }
         let body = CommandBody::CreateTransport { transport, router, limits };
         self.command(place, body, Awaited::CreateTransport(person));
+        self.spread_messages(router);
     }
 
     pub(crate) fn transport_made(&mut self, person: PersonId, result: Result<Done, CommandFailure>) {

@@ -35,6 +35,7 @@ mod builtin;
 mod cluster;
 mod config;
 mod consume;
+mod data;
 mod directory;
 mod dump;
 mod floor;

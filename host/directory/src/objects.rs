@@ -33,6 +33,8 @@ pub(crate) struct Router {
     pub(crate) loudest: Loudest,
     /// Whose pictures come first.
     pub(crate) floor: Option<PersonId>,
+    /// Places that were told of each other, so that messages reach all; `None` until there is a message to send.
+    pub(crate) messages: Option<BTreeSet<Place>>,
 }
 
 /// Someone inside a room.

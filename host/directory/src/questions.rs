@@ -6,7 +6,7 @@ use crate::ledger::Asker;
 use crate::objects::Person;
 use crate::refusal::{by_policy, refused, undecided};
 use crate::timers::Timer;
-use crate::{consume, moment, produce};
+use crate::{consume, data, moment, produce};
 use std::net::IpAddr;
 use tidegate_types::decision::{
     Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceCause,
@@ -21,6 +21,7 @@ pub(crate) enum Asked {
     Join(PersonId),
     Produce(Asker, produce::Wanted),
     Consume(Asker, consume::Wanted),
+    Data(Asker, data::Wanted),
     Admin(Asker),
     /// The placement whose turn it is.
     Place,
@@ -60,6 +61,11 @@ impl Directory {
                 Ok(()) => self.consume(asker, wanted, true),
                 Err(error) => self.reply(asker, Err(error)),
             },
+            Asked::Data(asker, wanted) => {
+                // Whoever may not send may receive all the same.
+                let may_send = self.granted(answer.result).is_ok_and(|grant| grant.data);
+                self.open_data(asker, wanted, Some(may_send));
+            }
             Asked::Admin(asker) => {
                 let outcome = self.granted(answer.result).and_then(may_administer);
                 self.reply(asker, outcome.map(|()| ReplyBody::Done));
@@ -114,6 +120,13 @@ impl Directory {
         (action, kind, source): (Action, MediaKind, String),
         asked: Asked,
     ) {
+        let question = self.about_person(action, person);
+        let question = AuthorizeRequest { kind: Some(kind), source: Some(source), ..question };
+        self.ask(QuestionBody::Authorize(Box::new(question)), asked);
+    }
+
+    /// The part of an authorize question that the room and someone inside give.
+    pub(crate) fn about_person(&mut self, action: Action, person: PersonId) -> AuthorizeRequest {
         let router = self.people.get(&person).map(|person| person.router);
         let mut question = self.about_room(action, router);
         if let Some(person) = self.people.get(&person) {
@@ -123,9 +136,7 @@ impl Directory {
             question.address = person.address;
             question.attrs = person.attrs.clone();
         }
-        question.kind = Some(kind);
-        question.source = Some(source);
-        self.ask(QuestionBody::Authorize(Box::new(question)), asked);
+        question
     }
 
     pub(crate) fn authorize_admin(&mut self, asker: Asker, token: Secret, address: Option<IpAddr>) {

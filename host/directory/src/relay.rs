@@ -278,9 +278,11 @@ impl Directory {
         transport.place = to;
         let producers: Vec<ProducerId> = transport.producers.iter().copied().collect();
         let mut concerned = transport.consumers.clone();
+        let router = transport.router;
         if let Some(router) = self.routers.get_mut(&transport.router) {
             router.places.insert(to);
         }
+        self.spread_messages(router);
         self.release(Holder::Transport(id));
         for producer in producers {
             let Some(producer) = self.producers.get(&producer) else { continue };

@@ -33,6 +33,12 @@ impl Directory {
                 self.layers_changed(consumer, encoding, allowance);
             }
             Report::EncodingsWatched { producer, encodings } => self.encodings_watched(producer, encodings),
+            Report::RoomMessage { transport, from, text } => {
+                self.tell_owner(transport, NoticeBody::RoomMessage { from, text });
+            }
+            Report::DataRefused { transport, label, refusal } => {
+                self.tell_owner(transport, NoticeBody::DataRefused { label, refusal });
+            }
             Report::ProducerSilent { producer, silent } => {
                 tracing::debug!(%producer, silent, "a producer's peer fell silent, or came back");
             }

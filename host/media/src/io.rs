@@ -7,7 +7,7 @@ use std::time::Instant;
 use tidegate_types::command::CommandReply;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
-use tidegate_types::{Buffer, Place};
+use tidegate_types::{Buffer, Place, RouterId};
 
 /// One of the shard's own sockets, and the far address: what a flow is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,8 @@ pub enum Crossing {
     Datagram(Incoming),
     /// A relay's traffic.
     Relay(RelayMessage),
+    /// A message on a router's data channels.
+    Message(RouterId, crate::data::Message),
     /// A transport with all it owns.
     Transport(Box<Departure>),
 }

@@ -15,6 +15,7 @@ mod bits;
 pub mod ceiling;
 pub mod clock;
 pub mod consumer;
+pub mod data;
 pub mod descriptor;
 pub mod engine;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use crate::bandwidth::{Bandwidth, Lane};
 use crate::ceiling::Ceiling;
 use crate::clock;
 use crate::consumer::{Consumer, Ticket};
+use crate::data::{Allowance, Sctp};
 use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
 use crate::producer::{Producer, StreamKey};
 use crate::rtcp::{ReportBlock, Writer};
@@ -27,6 +28,9 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const STREAMS: usize = 256;
 /// Streams that one message about a ceiling names at most; it holds for all together anyhow.
 const CEILING_SOURCES: usize = 32;
+/// Messages that reach one person over its session, at once and in a second: each is work for the directory.
+const TOLD_BURST: u32 = 40;
+const TOLD_PER_S: u32 = 10;
 /// The largest tag that sealing appends.
 const TAG_BYTES: usize = 16;
 /// The most that a packet's padding can say of itself (RFC 3550, section 5.1).
@@ -49,6 +53,10 @@ pub struct Transport {
     pub producers: Vec<Option<Producer>>,
     /// Its tracks as they are sent; ended ones leave a hole.
     pub consumers: Vec<Option<Consumer>>,
+    /// Its data channels, once they were negotiated.
+    pub data: Option<Box<Sctp>>,
+    /// How many messages may go over its person's session while it has no data channel.
+    pub told: Allowance,
     /// The deadline that its engine has noted for it.
     pub armed: Option<Instant>,
     /// Local user name fragments under which it can be found.
@@ -84,6 +92,8 @@ impl Transport {
             association: Association::new(config, local, now),
             producers: Vec::new(),
             consumers: Vec::new(),
+            data: None,
+            told: Allowance::new(TOLD_BURST, TOLD_PER_S),
             armed: None,
             ufrags,
             bandwidth: Bandwidth::new(now.instant),
@@ -370,7 +380,8 @@ impl Transport {
         let report = media.then_some(self.report_due);
         let padding = self.bandwidth.next_timeout();
         let of_media = [missing, arrivals, padding].map(|due| due.filter(|_| media));
-        [self.association.next_timeout(), report].into_iter().chain(of_media).flatten().min()
+        let data = self.data.as_ref().and_then(|data| data.next_timeout());
+        [data, self.association.next_timeout(), report].into_iter().chain(of_media).flatten().min()
     }
 
     fn ask_missing(&mut self, now: Now, out: &mut Datagrams) {
@@ -470,6 +481,16 @@ impl Transport {
         Some(())
     }
 
+    /// Sends what its data channels want sent.
+    pub fn send_data(&mut self, now: Now, out: &mut Datagrams) {
+        let Some(data) = &mut self.data else { return };
+        while let Some(packets) = data.poll_packets(now.instant) {
+            for packet in packets {
+                self.association.send_data(now, &packet, out);
+            }
+        }
+    }
+
     /// Notes one report block about what it is sent.
     pub fn note_report(&mut self, now: Now, block: &ReportBlock) {
         let Some(index) = self.consumer_of_source(block.ssrc) else { return };
@@ -542,6 +563,7 @@ impl Transport {
                 .map(|producer| (producer.id, producer.stats()))
                 .collect(),
             consumers: consumers.map(|consumer| (consumer.id, consumer.stats.clone())).collect(),
+            data: self.data.as_ref().map(|data| data.stats()).unwrap_or_default(),
         }
     }
 }

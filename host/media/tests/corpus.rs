@@ -67,6 +67,11 @@ fn the_bandwidth_corpus_is_digested() {
     digest("bandwidth", fuzzing::fuzz_bandwidth);
 }
 
+#[test]
+fn the_data_corpus_is_digested() {
+    digest("data", tidegate_media::data::fuzz_data);
+}
+
 /// As they are: each run is a handshake.
 #[cfg(feature = "peer")]
 #[test]
@@ -86,6 +91,10 @@ fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("rtcp", "reports", reports.clone()),
         ("rtcp", "feedback", feedback.clone()),
         ("rtcp", "farewell", farewell.clone()),
+        ("data", "open", b"\x03\x81\x01\x00\x00\x00\x00\x03\x00\x04\x00\x01roomp".to_vec()),
+        ("data", "acknowledgement", vec![2]),
+        ("data", "text", b"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07hello".to_vec()),
+        ("data", "binary", b"\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff".to_vec()),
         ("vp8", "wide-picture-id", [&[0, 1, 9][..], &[0x90, 0xe0, 0xff, 0xff, 250, 0x60, 0, 1, 2]].concat()),
         ("vp8", "narrow-picture-id", [&[0xff, 0xfe, 1][..], &[0x90, 0x80, 0x7f, 1, 2, 3]].concat()),
         ("vp8", "all-flags-key-index", [&[1, 2, 3][..], &[0x80, 0xf0, 0x05, 7, 0x3f, 1]].concat()),

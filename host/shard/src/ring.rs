@@ -12,7 +12,7 @@ use tidegate_media::io::Crossing;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::{NodeId, Place, ShardIndex};
 
-/// How many relay messages are held for one full ring; beyond it they are dropped. Transports are held beyond it,
+/// How many messages, of relays and of people, are held for one full ring; beyond it they are dropped. Transports are held beyond it,
 /// no more than there are.
 const HELD_MESSAGES: usize = 1_024;
 
@@ -178,7 +178,7 @@ fn keep(passed: &Passed) -> Keep {
     match passed {
         Passed::Crossing(Crossing::Relay(RelayMessage::Media(_))) => Keep::Not(Dropped::RingMedia),
         Passed::Crossing(Crossing::Datagram(_)) | Passed::Parcel(_) => Keep::Not(Dropped::RingDatagram),
-        Passed::Crossing(Crossing::Relay(_)) => Keep::UpToTheBound,
+        Passed::Crossing(Crossing::Relay(_) | Crossing::Message(..)) => Keep::UpToTheBound,
         Passed::Crossing(Crossing::Transport(_)) => Keep::Always,
     }
 }

@@ -2,10 +2,13 @@
 //! process. Repeating one is harmless; those of one sender to one object apply in order.
 
 use crate::consumer::{ConsumerParameters, ConsumerStats, LayerPreference};
+use crate::data::{DataParameters, DataStats};
 use crate::producer::{ProducerParameters, ProducerStats};
 use crate::relay::RelayStats;
 use crate::transport::{LocalTransport, RemoteTransport, TransportStats};
-use crate::{ConsumerId, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex, TransportId};
+use crate::{
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
+};
 use serde::{Deserialize, Serialize};
 
 /// One command.
@@ -142,6 +145,29 @@ pub enum CommandBody {
         /// Which.
         relay: RelayId,
     },
+    /// Serve data channels on a transport, or serve them otherwise from now on.
+    OpenData {
+        /// Which.
+        transport: TransportId,
+        /// How.
+        parameters: DataParameters,
+    },
+    /// Send a text to everyone else in the transport's router as if it had come on the room's channel.
+    SendMessage {
+        /// Whose transport.
+        transport: TransportId,
+        /// Who says so.
+        person: PersonId,
+        /// What.
+        text: String,
+    },
+    /// Copy messages of a router to these other places from now on, and to no others.
+    RelayData {
+        /// Which router.
+        router: RouterId,
+        /// To where; none forgets it.
+        to: Vec<Place>,
+    },
     /// Give a transport with all it owns to another shard of this node.
     MoveTransport {
         /// Which.
@@ -206,6 +232,8 @@ pub struct TransportDump {
     pub producers: Vec<(ProducerId, ProducerStats)>,
     /// Its consumers.
     pub consumers: Vec<(ConsumerId, ConsumerStats)>,
+    /// Its data channels.
+    pub data: DataStats,
 }
 
 /// Why a command could not be done.

@@ -16,6 +16,7 @@
 pub mod cluster;
 pub mod command;
 pub mod consumer;
+pub mod data;
 pub mod decision;
 pub mod id;
 pub mod layer;

@@ -1,9 +1,10 @@
 //! What a place tells the directory without being asked.
 
 use crate::consumer::Allowance;
+use crate::data::DataRefusal;
 use crate::router::AudioLevels;
 use crate::transport::{TransportEnd, TransportState};
-use crate::{ConsumerId, ProducerId, ShardIndex, TransportId};
+use crate::{ConsumerId, PersonId, ProducerId, ShardIndex, TransportId};
 use serde::{Deserialize, Serialize};
 
 /// One report of a place.
@@ -49,6 +50,24 @@ pub enum Report {
         producer: ProducerId,
         /// Silent, or back.
         silent: bool,
+    },
+    /// A text on the room's channel, for a person who has no data channel.
+    RoomMessage {
+        /// That person's transport.
+        transport: TransportId,
+        /// Who says so.
+        from: PersonId,
+        /// What.
+        text: String,
+    },
+    /// A message or data channel of a transport's peer was refused.
+    DataRefused {
+        /// Which transport.
+        transport: TransportId,
+        /// The channel's label.
+        label: String,
+        /// Why.
+        refusal: DataRefusal,
     },
     /// How loaded the place is; about once a second.
     Load(LoadReport),

@@ -4,6 +4,7 @@
 use crate::cluster::ShardRow;
 use crate::command::TransportDump;
 use crate::consumer::{Allowance, ConsumerParameters, LayerPreference};
+use crate::data::DataRefusal;
 use crate::decision::{Attr, Grant, Wish};
 use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
@@ -103,6 +104,20 @@ pub enum RequestBody {
     CloseConsumer {
         /// Which.
         consumer: ConsumerId,
+    },
+    /// Serve data channels on a transport.
+    OpenData {
+        /// Which.
+        transport: TransportId,
+        /// The most bytes of a message that the peer takes.
+        max_message_bytes: u32,
+    },
+    /// Send a text to everyone else in the room.
+    SendMessage {
+        /// On whose transport.
+        transport: TransportId,
+        /// What.
+        text: String,
     },
     /// May the holder of this token use the admin API? Answered by [`ReplyBody::Done`] or an error.
     AuthorizeAdmin {
@@ -323,6 +338,20 @@ pub enum NoticeBody {
         producer: ProducerId,
         /// Bit n set: encoding n is watched. The lowest always is.
         encodings: u32,
+    },
+    /// Someone in the room says this; only those without a data channel are told so.
+    RoomMessage {
+        /// Who.
+        from: PersonId,
+        /// What.
+        text: String,
+    },
+    /// A message or data channel of the client was refused.
+    DataRefused {
+        /// The channel's label.
+        label: String,
+        /// Why.
+        refusal: DataRefusal,
     },
     /// The client's presence ended; nothing follows.
     Ended {

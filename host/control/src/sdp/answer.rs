@@ -5,6 +5,7 @@ use super::media::MediaSection;
 use super::offer::{Offer, Section};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use tidegate_types::data::MESSAGE_BYTES;
 use tidegate_types::rtp::{CodecParameters, RtpParameters};
 use tidegate_types::transport::{DtlsRole, Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{MediaKind, Secret};
@@ -37,6 +38,8 @@ pub(crate) enum Verdict {
         /// What the host sends in it.
         send: Option<Sending>,
     },
+    /// Its data channels are served.
+    AcceptData,
 }
 
 /// A track that the host sends in a section.
@@ -67,6 +70,9 @@ impl AnswerHead {
 impl Verdict {
     /// As much as a section allows.
     pub(super) fn widest(section: &Section) -> Self {
+        if section.data.is_some() {
+            return Self::AcceptData;
+        }
         let Some(media) = section.media.as_ref().filter(|media| !media.codecs.is_empty()) else {
             return Self::Reject;
         };
@@ -96,7 +102,10 @@ pub(crate) fn write_answer(offer: &Offer, head: &AnswerHead, verdicts: &[Verdict
         match accepted {
             None => write_rejection(&mut text, section),
             Some(accepted) => {
-                write_section(&mut text, section, accepted);
+                match accepted {
+                    Taken::Media(accepted) => write_section(&mut text, section, accepted),
+                    Taken::Data => write_data(&mut text, section),
+                }
                 write_transport(&mut text, &head.local, role, std::mem::take(&mut tagged));
             }
         }
@@ -105,16 +114,26 @@ pub(crate) fn write_answer(offer: &Offer, head: &AnswerHead, verdicts: &[Verdict
 }
 
 /// A section that stands.
+enum Taken<'a> {
+    Media(Accepted<'a>),
+    Data,
+}
+
+/// A section of sound or pictures that stands.
 struct Accepted<'a> {
     media: &'a MediaSection,
     receive: bool,
     send: Option<&'a Sending>,
 }
 
-fn accept<'a>(section: &'a Section, verdict: &'a Verdict) -> Option<Accepted<'a>> {
+fn accept<'a>(section: &'a Section, verdict: &'a Verdict) -> Option<Taken<'a>> {
+    if section.data.is_some() && matches!(verdict, Verdict::AcceptData) {
+        return Some(Taken::Data);
+    }
     let media = section.media.as_ref().filter(|media| !media.codecs.is_empty())?;
     let Verdict::Accept { receive, send } = verdict else { return None };
-    Some(Accepted { media, receive: *receive && media.sends, send: send.as_ref().filter(|_| media.receives) })
+    let (receive, send) = (*receive && media.sends, send.as_ref().filter(|_| media.receives));
+    Some(Taken::Media(Accepted { media, receive, send }))
 }
 
 macro_rules! line {
@@ -125,7 +144,7 @@ macro_rules! line {
     }};
 }
 
-fn write_head(text: &mut String, head: &AnswerHead, offer: &Offer, accepted: &[Option<Accepted<'_>>]) {
+fn write_head(text: &mut String, head: &AnswerHead, offer: &Offer, accepted: &[Option<Taken<'_>>]) {
     line!(text, "v=0");
     line!(text, "o=- {} {} IN IP4 127.0.0.1", head.session, head.version);
     line!(text, "s=-");
@@ -189,6 +208,14 @@ fn write_section(text: &mut String, section: &Section, accepted: &Accepted<'_>) 
     if let Some(sending) = accepted.send {
         write_sending(text, sending);
     }
+}
+
+fn write_data(text: &mut String, section: &Section) {
+    line!(text, "m=application 9 {} webrtc-datachannel", section.protocol);
+    line!(text, "c=IN IP4 0.0.0.0");
+    line!(text, "a=mid:{}", section.mid);
+    line!(text, "a=sctp-port:5000");
+    line!(text, "a=max-message-size:{MESSAGE_BYTES}");
 }
 
 fn direction(accepted: &Accepted<'_>) -> &'static str {

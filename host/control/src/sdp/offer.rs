@@ -5,6 +5,7 @@ use rtc_sdp::SessionDescription;
 use rtc_sdp::description::media::MediaDescription;
 use std::collections::BTreeSet;
 use std::io::Cursor;
+use tidegate_types::data::MESSAGE_BYTES;
 use tidegate_types::transport::{DtlsRole, Fingerprint, IceCredentials, RemoteTransport};
 use tidegate_types::{MediaKind, Secret};
 
@@ -38,6 +39,15 @@ pub(crate) struct Section {
     pub(crate) format: String,
     /// What can be negotiated; `None` for what this host rejects or the peer stopped.
     pub(crate) media: Option<MediaSection>,
+    /// Data channels that can be negotiated.
+    pub(crate) data: Option<DataSection>,
+}
+
+/// A section for data channels (RFC 8841).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DataSection {
+    /// The most bytes of a message that the peer takes.
+    pub(crate) max_message_bytes: u32,
 }
 
 /// Why an offer cannot be answered.
@@ -101,7 +111,7 @@ pub(crate) fn parse_offer(text: &str) -> Result<Offer, OfferError> {
         if !section.mid.is_empty() && !mids.insert(section.mid.clone()) {
             return Err(OfferError::MidTwice(section.mid));
         }
-        if section.media.is_some() {
+        if section.media.is_some() || section.data.is_some() {
             let bundle = bundle.as_ref().ok_or(OfferError::NoBundle)?;
             if !bundle.contains(section.mid.as_str()) {
                 return Err(OfferError::NotBundled(section.mid));
@@ -194,9 +204,36 @@ fn read_section(index: usize, lines: &Lines<'_>) -> Result<Section, OfferError> 
         }
         _ => None,
     };
+    let data = if stopped { None } else { read_data(&protocol, lines)? };
+    if data.is_some() {
+        check_name(index, "a=mid", &mid)?;
+    }
     let format = head.formats.first().cloned().unwrap_or_else(|| "0".to_owned());
     let mid = if is_name(&mid) { mid } else { String::new() };
-    Ok(Section { mid, name: head.media.clone(), protocol, format, media })
+    Ok(Section { mid, name: head.media.clone(), protocol, format, media, data })
+}
+
+/// What a peer takes that says nothing (RFC 8841, section 6.1).
+const SILENT_MESSAGE_BYTES: u32 = 65_536;
+
+fn read_data(protocol: &str, lines: &Lines<'_>) -> Result<Option<DataSection>, OfferError> {
+    let head = &lines.media.media_name;
+    let spoken = matches!(protocol, "UDP/DTLS/SCTP" | "TCP/DTLS/SCTP");
+    if head.media != "application" || !spoken || !head.formats.iter().any(|name| name == "webrtc-datachannel")
+    {
+        return Ok(None);
+    }
+    let mid = lines.all("mid").next().unwrap_or("");
+    require(mid, lines, "sctp-port", "a=sctp-port")?;
+    let Some(line) = lines.all("max-message-size").next() else {
+        return Ok(Some(DataSection { max_message_bytes: SILENT_MESSAGE_BYTES }));
+    };
+    let bytes = line.trim().parse::<u64>().map_err(|_| {
+        OfferError::unfit(mid, format_args!("a=max-message-size:{line}"), "a number of bytes, or 0 for any")
+    })?;
+    let any = u64::from(MESSAGE_BYTES);
+    let bytes = if bytes == 0 { any } else { bytes.min(any) };
+    Ok(Some(DataSection { max_message_bytes: u32::try_from(bytes).unwrap_or(MESSAGE_BYTES) }))
 }
 
 fn require(mid: &str, lines: &Lines<'_>, name: &'static str, line: &'static str) -> Result<(), OfferError> {

@@ -120,15 +120,43 @@ fn a_section_that_the_host_sends_in_names_stream_track_and_repair() {
 }
 
 #[test]
-fn an_unused_section_stays_reusable_and_a_data_channel_is_rejected() {
+fn an_unused_section_stays_reusable() {
     let offer = parse(RECEIVE);
     let idle = vec![Verdict::Accept { receive: true, send: None }; 2];
     let text = answer(&offer, &idle);
     assert!(
         sections(&text).iter().all(|section| section.contains(&"a=inactive") && section[0].contains(" 9 "))
     );
+}
+
+#[test]
+fn data_channels_are_answered_with_port_and_limit() {
     let offer = parse(DATA);
     let text = widest(&offer);
+    let sections = sections(&text);
+    assert_eq!(sections[0][0], "m=application 9 UDP/DTLS/SCTP webrtc-datachannel");
+    for line in ["a=mid:0", "a=sctp-port:5000", "a=max-message-size:262144", "a=setup:passive"] {
+        assert!(sections[0].contains(&line), "{line} in {:#?}", sections[0]);
+    }
+    assert!(text.contains("a=group:BUNDLE 0 1\r\n"));
+    for (said, taken) in [
+        ("a=max-message-size:262144\r\n", 262_144),
+        ("a=max-message-size:0\r\n", 262_144),
+        ("a=max-message-size:1073741823\r\n", 262_144),
+        ("a=max-message-size:1000\r\n", 1_000),
+        ("", 65_536),
+    ] {
+        let offer = parse(&DATA.replace("a=max-message-size:262144\r\n", said));
+        assert_eq!(offer.sections[0].data.map(|data| data.max_message_bytes), Some(taken), "{said}");
+    }
+}
+
+#[test]
+fn a_refused_data_section_leaves_the_bundle() {
+    let offer = parse(DATA);
+    let mut verdicts: Vec<_> = offer.sections.iter().map(Verdict::widest).collect();
+    verdicts[0] = Verdict::Reject;
+    let text = answer(&offer, &verdicts);
     let sections = sections(&text);
     assert_eq!(sections[0][0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
     assert!(text.contains("a=group:BUNDLE 1\r\n"), "a rejected section leaves the bundle");
@@ -206,6 +234,8 @@ fn an_error_names_the_section_and_the_line() {
         (PUBLISH.replace("profile-id=0", "profile-id=x"), "a=fmtp:98 profile-id=x"),
         (PUBLISH.replace("a=ssrc:3735928559", "a=ssrc:99999999999"), "a=ssrc"),
         (RECEIVE.replace("v=0", "v=one"), "not SDP"),
+        (DATA.replace("a=sctp-port:5000\r\n", ""), "section 0 lacks a=sctp-port"),
+        (DATA.replace("size:262144", "size:many"), "a=max-message-size:many"),
     ];
     for (text, part) in cases {
         let error = parse_offer(&text).map(|_| ()).expect_err(part).to_string();

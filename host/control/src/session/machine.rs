@@ -223,6 +223,10 @@ impl Session {
                 let preferred = LayerPreference { spatial, temporal: temporal.unwrap_or(u8::MAX) };
                 self.prefer(id, producer, preferred)
             }
+            ClientMessage::Message(text) => {
+                let transport = inside.peer.transport();
+                self.request(id, RequestBody::SendMessage { transport, text })
+            }
             ClientMessage::Stats => {
                 let transport = inside.peer.transport();
                 self.request(id, RequestBody::ReadStats { transport })
@@ -460,6 +464,11 @@ impl Inside {
             }
             NoticeBody::Transport { transport, state } if transport == self.peer.transport() => {
                 vec![HostMessage::Transport { state }]
+            }
+            NoticeBody::RoomMessage { from, text } => vec![HostMessage::Message { person: from, text }],
+            NoticeBody::DataRefused { label, refusal } => {
+                let (code, message) = (refusal.code(), refusal.sentence());
+                vec![HostMessage::MessageRefused { channel: label, code, message }]
             }
             NoticeBody::LayersChanged { consumer, encoding, allowance } => {
                 let told = |producer| HostMessage::Layer { producer, encoding, allowance };

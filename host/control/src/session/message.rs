@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tidegate_types::command::TransportDump;
 use tidegate_types::consumer::Allowance;
+use tidegate_types::data::TEXT_BYTES;
 use tidegate_types::decision::{Attr, Grant};
 use tidegate_types::request::{PersonView, Speaker, TrackView};
 use tidegate_types::rtp::Codec;
@@ -43,6 +44,7 @@ pub(crate) enum ClientMessage {
     Subscribe(ProducerId),
     Unsubscribe(ProducerId),
     Layers { producer: ProducerId, spatial: u8, temporal: Option<u8> },
+    Message(String),
     Stats,
     Leave,
 }
@@ -138,6 +140,7 @@ fn read_body(fields: &Fields<'_>) -> Result<ClientMessage, Problem> {
             spatial: fields.small("spatial")?,
             temporal: fields.has("temporal").then(|| fields.small("temporal")).transpose()?,
         },
+        "message" => ClientMessage::Message(fields.text("text", TEXT_BYTES)?),
         "stats" => ClientMessage::Stats,
         "leave" => ClientMessage::Leave,
         _ => {
@@ -297,6 +300,15 @@ pub(crate) enum HostMessage {
     },
     Transport {
         state: TransportState,
+    },
+    Message {
+        person: PersonId,
+        text: String,
+    },
+    MessageRefused {
+        channel: String,
+        code: &'static str,
+        message: &'static str,
     },
     Ended {
         code: String,

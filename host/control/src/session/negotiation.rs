@@ -33,6 +33,8 @@ pub(super) struct Peer {
     sending: BTreeMap<String, Published>,
     /// By mid: what the person receives.
     receiving: BTreeMap<String, Received>,
+    /// The most bytes of a message that the person's data channels take, once they are served.
+    data: Option<u32>,
     /// Every SSRC this transport ever sent with: one that comes back would seal other bytes under a used nonce.
     ssrcs: BTreeSet<u32>,
     session: u64,
@@ -73,6 +75,7 @@ enum Step {
     Connect(RemoteTransport),
     Produce { mid: String, source: String, rtp: RtpParameters },
     Consume { mid: String, producer: ProducerId, sending: Sending },
+    Data(u32),
     Close,
 }
 
@@ -95,6 +98,7 @@ impl Peer {
             cname: joined.person.to_string(),
             sending: BTreeMap::new(),
             receiving: BTreeMap::new(),
+            data: None,
             ssrcs: BTreeSet::new(),
             session: chance::number() >> 1,
             version: 0,
@@ -157,6 +161,7 @@ impl Peer {
             unplayable: Vec::new(),
         };
         self.connect(&mut flight, ask);
+        self.open_data(&mut flight, ask);
         self.close_stopped(&mut flight, room, ask);
         self.produce(&mut flight, &message.tracks, ask);
         self.consume(&mut flight, room, ask);
@@ -180,6 +185,16 @@ impl Peer {
         if self.remote.as_ref() != Some(&remote) {
             let number = ask(RequestBody::Connect { transport: self.transport, remote: remote.clone() });
             flight.waiting.insert(number, Step::Connect(remote));
+        }
+    }
+
+    /// Asks for data channels, where the offer has a section for them that is new or says something new.
+    fn open_data(&self, flight: &mut Flight, ask: Ask<'_>) {
+        let Some(data) = flight.offer.sections.iter().find_map(|section| section.data) else { return };
+        let max_message_bytes = data.max_message_bytes;
+        if self.data != Some(max_message_bytes) {
+            let number = ask(RequestBody::OpenData { transport: self.transport, max_message_bytes });
+            flight.waiting.insert(number, Step::Data(max_message_bytes));
         }
     }
 
@@ -303,6 +318,7 @@ impl Peer {
         let Some(step) = flight.waiting.remove(&number) else { return false };
         match (step, result) {
             (Step::Restart, Ok(ReplyBody::Transport(local))) => self.local = local.clone(),
+            (Step::Data(max_message_bytes), Ok(_)) => self.data = Some(max_message_bytes),
             (Step::Connect(remote), Ok(_)) => self.remote = Some(remote),
             (Step::Produce { mid, source, rtp }, Ok(ReplyBody::Producer(producer))) => {
                 self.sending.insert(mid, Published { producer: *producer, source, rtp, watched: u32::MAX });
@@ -349,6 +365,9 @@ impl Peer {
     }
 
     fn verdict(&self, section: &Section) -> Verdict {
+        if section.data.is_some() && self.data.is_some() {
+            return Verdict::AcceptData;
+        }
         if section.media.as_ref().is_none_or(|media| media.codecs.is_empty()) {
             return Verdict::Reject;
         }

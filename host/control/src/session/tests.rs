@@ -2,7 +2,7 @@
 
 use super::machine::{Numbers, Session};
 use super::message::{Unreadable, read};
-use crate::sdp::fixtures::{NO_VP8, PUBLISH, RECEIVE, restarted, with_direction};
+use crate::sdp::fixtures::{DATA, NO_VP8, PUBLISH, RECEIVE, restarted, with_direction};
 use serde_json::{Value, json};
 use tidegate_types::consumer::LayerPreference;
 use tidegate_types::decision::Grant;
@@ -131,6 +131,8 @@ fn name(body: &RequestBody) -> &'static str {
         RequestBody::PauseConsumer { .. } => "pause-consumer",
         RequestBody::SetPreferredLayers { .. } => "layers",
         RequestBody::CloseConsumer { .. } => "close-consumer",
+        RequestBody::OpenData { .. } => "open-data",
+        RequestBody::SendMessage { .. } => "message",
         RequestBody::ReadStats { .. } => "stats",
         RequestBody::AuthorizeAdmin { .. } | RequestBody::Dump | RequestBody::Move { .. } => "admin",
     }
@@ -459,6 +461,48 @@ fn unsubscribing_pauses_and_layers_go_to_the_consumer() {
     let allowance = tidegate_types::consumer::Allowance::Reduced;
     let heard = stage.notice(NoticeBody::LayersChanged { consumer, encoding: Some(0), allowance });
     assert_eq!(heard[0], json!({"type": "layer", "producer": 6, "encoding": 0, "allowance": "reduced"}));
+}
+
+#[test]
+fn data_channels_are_asked_for_once_and_answered() {
+    let (mut stage, _) = Stage::inside(vec![]);
+    stage.offer(DATA);
+    assert_eq!(stage.asked(), ["connect", "open-data"]);
+    let max_message_bytes = 262_144;
+    let body = &stage.requests[1].body;
+    assert_eq!(*body, RequestBody::OpenData { transport: TRANSPORT, max_message_bytes });
+    let heard = stage.serve_all();
+    assert!(heard[0]["sdp"].as_str().expect("an answer").contains("a=sctp-port:5000"));
+    stage.offer(DATA);
+    assert!(stage.asked().is_empty(), "nothing is new");
+}
+
+#[test]
+fn data_channels_that_are_refused_are_rejected_in_the_answer() {
+    let (mut stage, _) = Stage::inside(vec![]);
+    stage.offer(DATA);
+    let number = stage.requests.remove(1).number;
+    stage.reply(number, Err(refusal()));
+    let heard = stage.serve_all();
+    let answer = heard[0]["sdp"].as_str().expect("an answer");
+    assert!(answer.contains("m=application 0 ") && answer.contains("m=audio 9 "), "{answer}");
+}
+
+#[test]
+fn a_message_goes_out_and_comes_in() {
+    let (mut stage, _) = Stage::inside(vec![]);
+    stage.say(json!({"type": "message", "text": "hello"}));
+    assert_eq!(
+        stage.requests[0].body,
+        RequestBody::SendMessage { transport: TRANSPORT, text: "hello".into() }
+    );
+    assert_eq!(types(&stage.serve_all()), ["ok"]);
+    let heard = stage.notice(NoticeBody::RoomMessage { from: ADA, text: "hi".into() });
+    assert_eq!(heard, [json!({"type": "message", "person": 2, "text": "hi"})]);
+    let refusal = tidegate_types::data::DataRefusal::TooLong;
+    let heard = stage.notice(NoticeBody::DataRefused { label: "room".into(), refusal });
+    assert_eq!((&heard[0]["type"], &heard[0]["channel"]), (&json!("message-refused"), &json!("room")));
+    assert!(heard[0]["message"].as_str().expect("a sentence").contains("262144"), "the limit is named");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Books {
     pub(crate) producers: BTreeMap<ProducerId, Result<TransportId, RelayId>>,
     pub(crate) consumers: BTreeMap<ConsumerId, (TransportId, ProducerId)>,
     pub(crate) sources: BTreeMap<RelayId, ProducerId>,
+    /// Where messages of each router are copied to.
+    pub(crate) messages: BTreeMap<RouterId, Vec<Place>>,
 }
 
 impl Books {
@@ -51,6 +53,7 @@ impl Books {
             && self.producers.is_empty()
             && self.consumers.is_empty()
             && self.sources.is_empty()
+            && self.messages.is_empty()
     }
 
     pub(crate) fn end_producer(&mut self, producer: ProducerId) {
@@ -145,6 +148,13 @@ impl Books {
                     return Err(CommandError::Unfit(format!("{router} is not empty")));
                 }
                 self.routers.remove(&router);
+                self.messages.remove(&router);
+            }
+            CommandBody::OpenData { transport, .. } | CommandBody::SendMessage { transport, .. } => {
+                self.need_transport(transport)?;
+            }
+            CommandBody::RelayData { router, ref to } => {
+                self.messages.insert(router, to.clone());
             }
             CommandBody::ReadStats { transport } => {
                 self.need_transport(transport)?;

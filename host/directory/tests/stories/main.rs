@@ -6,6 +6,7 @@ mod ends;
 mod harness;
 mod joins;
 mod moves;
+mod messages;
 mod placements;
 mod relays;
 mod speakers;

@@ -2,6 +2,7 @@
 //! of which certificate is the right one.
 
 use super::srtp::{KeyError, Keys};
+use crate::io::DATAGRAM_BYTES;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ const WAITING_DATAGRAMS: usize = 30;
 /// all that can wait.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
 const _: () = assert!(HANDSHAKE_BYTES >= WAITING_DATAGRAMS * BUFFER_BYTES);
+/// The most that one record carries inside; its header and the longest tag come on top.
+const DATA_BYTES: usize = 1_400;
+const _: () = assert!(DATA_BYTES + 64 <= DATAGRAM_BYTES && DATAGRAM_BYTES <= CONNECTED_BYTES);
 /// Room for one output after that.
 const CONNECTED_BYTES: usize = BUFFER_BYTES;
 const _: () = assert!(CONNECTED_BYTES >= RECORD_BYTES);
@@ -50,6 +54,8 @@ pub(super) enum Step<'a> {
     Keys(Keys),
     /// The handshake is complete.
     Connected,
+    /// What the peer sent inside.
+    Data(&'a [u8]),
     /// The peer said goodbye.
     PeerClosed,
     /// Nothing that concerns the association.
@@ -63,6 +69,8 @@ pub(super) enum Step<'a> {
 pub(super) trait Handshake: Send + fmt::Debug {
     fn receive(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsError>;
     fn timeout(&mut self, now: Instant) -> Result<(), DtlsError>;
+    /// Sends inside; more than [`DATA_BYTES`] are dropped, as a network would.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), DtlsError>;
     fn close(&mut self);
     fn step(&mut self) -> Result<Step<'_>, DtlsError>;
 }
@@ -184,6 +192,13 @@ impl Handshake for Dimpl {
         self.connection.handle_timeout(now).map_err(|error| convert(&error))
     }
 
+    fn send(&mut self, bytes: &[u8]) -> Result<(), DtlsError> {
+        if !self.is_connected || bytes.len() > DATA_BYTES {
+            return Ok(());
+        }
+        self.connection.send_application_data(bytes).map(|_| ()).map_err(|error| convert(&error))
+    }
+
     fn close(&mut self) {
         // Fails only when there is nothing left to close.
         let _ = self.connection.close();
@@ -201,6 +216,7 @@ impl Handshake for Dimpl {
                 self.is_connected = true;
                 Step::Connected
             }
+            dimpl::Output::ApplicationData(bytes) => Step::Data(bytes),
             dimpl::Output::CloseNotify => Step::PeerClosed,
             dimpl::Output::BufferTooSmall { .. } => return Err(DtlsError::Failed),
             dimpl::Output::Timeout(at) => {

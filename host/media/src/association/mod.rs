@@ -39,6 +39,11 @@ pub const SEAL_OVERHEAD: usize = 20;
 /// bound the oldest goes.
 const EVENTS: usize = 64;
 const _: () = assert!(EVENTS > 2 * (2 + ice::TUPLES));
+/// Packets inside DTLS that may wait for their owner, who takes them after every input; past the bound they are
+/// dropped, as a network would.
+const DATA_PACKETS: usize = 64;
+/// First byte of a DTLS record that carries application data (RFC 6347, section 4.1).
+const APPLICATION_DATA: u8 = 23;
 
 /// What all associations of a node have in common.
 #[derive(Clone, Debug)]
@@ -185,6 +190,8 @@ pub struct Association {
     session: Option<srtp::Session>,
     state: TransportState,
     events: VecDeque<AssociationEvent>,
+    /// What came inside DTLS.
+    data: VecDeque<Vec<u8>>,
     refused_seals: u64,
 }
 
@@ -204,6 +211,7 @@ impl Association {
             session: None,
             state: TransportState::New,
             events: VecDeque::with_capacity(EVENTS),
+            data: VecDeque::new(),
             refused_seals: 0,
         }
     }
@@ -308,6 +316,22 @@ impl Association {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<AssociationEvent> {
         self.events.pop_front()
+    }
+
+    /// The next packet that came inside DTLS.
+    pub fn poll_data(&mut self) -> Option<Vec<u8>> {
+        self.data.pop_front()
+    }
+
+    /// Sends one packet inside DTLS; before the peer is verified it is dropped.
+    pub fn send_data(&mut self, now: Now, packet: &[u8], out: &mut Datagrams) {
+        if !self.is_peer_verified || self.session.is_none() {
+            return;
+        }
+        if let Some(dtls) = &mut self.dtls {
+            let outcome = dtls.send(packet);
+            self.take_steps(now.instant, outcome, out);
+        }
     }
 
     /// Does what is due: handshake retransmissions, consent, silent tuples.
@@ -425,7 +449,7 @@ impl Association {
             match dtls.step().map_err(|_| TransportEnd::DtlsFailed)? {
                 Step::Record(record) => {
                     if let Some(tuple) = self.ice.selected() {
-                        out.push(tuple, now, Class::Control, record);
+                        out.push(tuple, now, class_of(record), record);
                     }
                 }
                 Step::PeerCertificate(certificate) => {
@@ -445,6 +469,11 @@ impl Association {
                     self.session = Some(srtp::Session::new(&keys).map_err(|_| TransportEnd::DtlsFailed)?);
                 }
                 Step::Connected => self.is_dtls_connected = true,
+                Step::Data(packet) => {
+                    if self.is_peer_verified && self.data.len() < DATA_PACKETS {
+                        self.data.push_back(packet.to_vec());
+                    }
+                }
                 Step::PeerClosed => return Err(TransportEnd::PeerClosed),
                 Step::Other => {}
                 Step::Wait(until) => {
@@ -496,6 +525,14 @@ impl Association {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+}
+
+/// Data goes with the pictures, not with the handshake: what is lost of it is sent again.
+const fn class_of(record: &[u8]) -> Class {
+    match record {
+        [APPLICATION_DATA, ..] => Class::Video,
+        _ => Class::Control,
     }
 }
 

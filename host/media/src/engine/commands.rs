@@ -90,11 +90,20 @@ impl Engine {
                 self.close_relay(now, relay);
                 Ok(Done::Done)
             }
+            CommandBody::OpenData { transport, parameters } => self.open_data(transport, parameters),
+            CommandBody::SendMessage { transport, person, text } => {
+                self.send_message(now, transport, person, &text)
+            }
+            CommandBody::RelayData { router, to } => {
+                self.data.relay_to(router, to);
+                Ok(Done::Done)
+            }
             CommandBody::MoveTransport { transport, to, stand_ins } => {
                 self.depart(transport, to, &stand_ins).map(|()| Done::Done)
             }
             CommandBody::CloseRouter { router } => {
                 if self.router_is_empty(router) {
+                    self.data.relay_to(router, Vec::new());
                     Ok(Done::Done)
                 } else {
                     Err(CommandError::Unfit(format!("{router} is not empty")))
@@ -108,11 +117,15 @@ impl Engine {
         }
     }
 
-    fn slot(&self, transport: TransportId) -> Result<usize, CommandError> {
+    pub(super) fn slot(&self, transport: TransportId) -> Result<usize, CommandError> {
         self.transport_ids.get(&transport).copied().ok_or(CommandError::NoTransport(transport))
     }
 
-    fn transport_mut(&mut self, slot: usize, id: TransportId) -> Result<&mut Transport, CommandError> {
+    pub(super) fn transport_mut(
+        &mut self,
+        slot: usize,
+        id: TransportId,
+    ) -> Result<&mut Transport, CommandError> {
         self.transports.get_mut(slot).and_then(Option::as_deref_mut).ok_or(CommandError::NoTransport(id))
     }
 

@@ -55,6 +55,7 @@ impl Engine {
             }
         }
         self.drain_association(now, slot);
+        self.data_timeout(now, slot);
         self.arm(slot);
     }
 

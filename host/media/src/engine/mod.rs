@@ -10,6 +10,7 @@
 
 mod checks;
 mod commands;
+mod data;
 mod feedback;
 mod housekeeping;
 mod moves;
@@ -99,6 +100,8 @@ pub struct Engine {
     replays: replay::Replays,
     sharing: sharing::Sharing,
     dropped: BTreeMap<&'static str, u64>,
+    /// Who is where, and who else is told, for messages.
+    data: data::Rooms,
     /// Reused: seats whose consumer began a new segment with the packet being routed.
     switched: Vec<usize>,
 }
@@ -137,6 +140,7 @@ impl Engine {
             replays: replay::Replays::default(),
             sharing: sharing::Sharing::default(),
             dropped: BTreeMap::new(),
+            data: data::Rooms::default(),
             switched: Vec::new(),
         }
     }
@@ -163,6 +167,7 @@ impl Engine {
         match crossing {
             Crossing::Datagram(incoming) => self.receive_one(now, incoming),
             Crossing::Relay(message) => self.receive_relay(now, from, message),
+            Crossing::Message(router, message) => self.deliver_message(now, router, None, &message),
             Crossing::Transport(departure) => self.arrive(now, *departure),
         }
     }
@@ -236,6 +241,7 @@ impl Engine {
             Received::Handled => {
                 self.pool.put(incoming.buffer);
                 self.drain_association(now, slot);
+                self.receive_data(now, slot);
             }
             Received::Dropped(kind) => {
                 transport.count_rejected();

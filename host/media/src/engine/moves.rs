@@ -108,6 +108,7 @@ impl Engine {
     pub(super) fn detach(&mut self, slot: usize) -> Option<Box<Transport>> {
         let mut transport = self.transports.get_mut(slot)?.take()?;
         self.transport_ids.remove(&transport.id);
+        self.data.leave(transport.router, slot);
         for ufrag in &transport.ufrags {
             self.ufrags.remove(ufrag);
         }
@@ -245,6 +246,7 @@ impl Engine {
             self.transports.len() - 1
         });
         self.transport_ids.insert(transport.id, slot);
+        self.data.enter(transport.router, slot);
         for ufrag in &transport.ufrags {
             self.ufrags.insert(ufrag.clone(), Route::Here(slot));
         }
