@@ -93,6 +93,32 @@ export interface Speaker {
   readonly level: number;
 }
 
+/** A message of somebody else. */
+export interface Message {
+  readonly person: Id;
+  /** As it was sent: a string, or bytes. */
+  readonly data: string | ArrayBuffer;
+}
+
+/** Messages to everyone else in the room who opened a channel of the same label. It outlives reconnections. */
+export declare class RoomChannel extends EventTarget {
+  private constructor();
+  readonly label: string;
+  readonly isOpen: boolean;
+  /** Bytes that wait to be sent. */
+  readonly bufferedAmount: number;
+  /** At most 262,132 bytes; throws a SessionError with code `message-too-long` or `channel-closed`. */
+  send(data: string | ArrayBuffer | ArrayBufferView): void;
+  close(): void;
+  addEventListener(type: 'message', listener: (event: CustomEvent<Message>) => unknown): void;
+  addEventListener(type: 'open' | 'close', listener: (event: CustomEvent<null>) => unknown): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
 export interface SessionEvents {
   'person-joined': CustomEvent<Person>;
   'person-left': CustomEvent<Person>;
@@ -112,6 +138,10 @@ export interface SessionEvents {
   'state': CustomEvent<SessionState>;
   /** The host's view of the media connection. */
   'transport': CustomEvent<'new' | 'connecting' | 'connected' | 'disconnected' | 'closed'>;
+  /** Somebody said something by `send()`. */
+  'message': CustomEvent<Message>;
+  /** The host refused a message or closed a channel of ours. */
+  'message-refused': CustomEvent<{ channel: string; code: string; message: string }>;
   /** Something failed that the session itself survives. */
   'problem': CustomEvent<Error>;
   /** The session is over and does not come back; code `left` after leave(). */
@@ -153,6 +183,10 @@ export declare class Session extends EventTarget {
   setLayers(track: RemoteTrack, spatial: number, temporal?: number): Promise<unknown>;
   subscribe(track: RemoteTrack): Promise<unknown>;
   unsubscribe(track: RemoteTrack): Promise<unknown>;
+  /** Says something to everyone else; a text reaches people without a data channel, too. */
+  send(data: string | ArrayBuffer | ArrayBufferView): Promise<void>;
+  /** A channel of its own label, reliable and ordered unless said otherwise. */
+  openChannel(label: string, options?: Pick<RTCDataChannelInit, 'ordered' | 'maxRetransmits' | 'maxPacketLifeTime'>): RoomChannel;
   hostStats(): Promise<unknown>;
   getStats(): Promise<RTCStatsReport>;
   leave(): Promise<void>;
@@ -185,5 +219,9 @@ export declare function encodingsFor(
 export declare function codecOrder<C extends { mimeType: string }>(codecs: C[], wanted: string | string[]): C[] | null;
 /** The WebSocket address of a host. */
 export declare function sessionAddress(url: string | undefined, base?: string): string;
+/** A message as it travels on a room's channel. */
+export declare function frame(message: string | ArrayBuffer | ArrayBufferView, person?: number): Uint8Array;
+/** The message of a frame; null where it is none. */
+export declare function unframe(buffer: ArrayBuffer): Message | null;
 /** The keys that only one of two maps holds. */
 export declare function difference<K>(before: Map<K, unknown>, now: Map<K, unknown>): { gone: K[]; came: K[] };

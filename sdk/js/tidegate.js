@@ -35,6 +35,17 @@ const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#depe
 const LAYERED_CODECS = ['vp9', 'av1'];
 const SVC_LAYERS = 3;
 
+/** The room's own data channel, and what is spoken on channels whose messages say whose they are. */
+const ROOM_CHANNEL = 'room';
+const ROOM_PROTOCOL = 'tidegate.room.v1';
+/** Bytes before each message on such a channel: kind, three zeros, the person as a 64-bit number. */
+const FRAME_BYTES = 12;
+const MESSAGE_BYTES = 262_144 - FRAME_BYTES;
+/** What fits a session where a data channel is missing. */
+const SESSION_TEXT_BYTES = 16_384;
+/** A channel that the host closed is opened again after so long. */
+const REOPEN_MS = 1_000;
+
 /** Why something was not done: the host's problem document, or what went wrong on the way to it. */
 export class SessionError extends Error {
   constructor({ status = 0, code = 'failed', title = '', detail = '', field = undefined }) {
@@ -114,6 +125,32 @@ export function difference(before, now) {
     gone: [...before.keys()].filter((key) => !now.has(key)),
     came: [...now.keys()].filter((key) => !before.has(key)),
   };
+}
+
+/** A message as it goes over a room's channel: text or bytes, and whose (0 towards the host). */
+export function frame(message, person = 0) {
+  const isText = typeof message === 'string';
+  const bytes = isText ? new TextEncoder().encode(message) : bytesOf(message);
+  const framed = new Uint8Array(FRAME_BYTES + bytes.length);
+  framed[0] = isText ? 1 : 2;
+  new DataView(framed.buffer).setBigUint64(4, BigInt(person));
+  framed.set(bytes, FRAME_BYTES);
+  return framed;
+}
+
+/** The other way round: `{ person, data }`, data being a string or an ArrayBuffer; null where it is no frame. */
+export function unframe(buffer) {
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < FRAME_BYTES) return null;
+  const view = new DataView(buffer);
+  const kind = view.getUint8(0);
+  if (kind !== 1 && kind !== 2) return null;
+  const person = Number(view.getBigUint64(4));
+  const bytes = buffer.slice(FRAME_BYTES);
+  return { person, data: kind === 1 ? new TextDecoder().decode(bytes) : bytes };
+}
+
+function bytesOf(data) {
+  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
 }
 
 /** A promise with its handles outside. A failure that nobody waits for is no unhandled one. */
@@ -285,6 +322,82 @@ class RemoteTrack {
   }
 }
 
+/**
+ * Messages to everyone else in the room who opened a channel of the same label. Outlives reconnections. Events:
+ * `message` ({ person, data }), `open`, `close`. Knows nothing of sessions but what it is given.
+ */
+export class RoomChannel extends EventTarget {
+  #channel = null;
+  #options;
+  #reopen;
+  #timer = null;
+  #closed = false;
+
+  /** @internal */
+  constructor(label, options, reopen) {
+    super();
+    this.label = label;
+    this.#options = options;
+    this.#reopen = reopen;
+  }
+
+  get isOpen() {
+    return this.#channel?.readyState === 'open';
+  }
+
+  /** Bytes that wait to be sent. */
+  get bufferedAmount() {
+    return this.#channel?.bufferedAmount ?? 0;
+  }
+
+  /** Sends a string, an ArrayBuffer or a view of one. Throws a SessionError where it is too long or nothing is open. */
+  send(data) {
+    const framed = frame(data);
+    if (framed.length > FRAME_BYTES + MESSAGE_BYTES) {
+      const detail = `A message holds at most ${MESSAGE_BYTES} bytes; this one has ${framed.length - FRAME_BYTES}.`;
+      throw new SessionError({ status: 413, code: 'message-too-long', detail });
+    }
+    if (!this.isOpen) throw new SessionError({ status: 409, code: 'channel-closed', detail: 'The channel is not open.' });
+    this.#channel.send(framed);
+  }
+
+  /** Ends it here; others' channels stay. */
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#channel?.close();
+  }
+
+  /** @internal Opens it on a peer connection, once for each. */
+  _openOn(pc) {
+    if (this.#closed || this.#channel) return;
+    const channel = pc.createDataChannel?.(this.label, { ...this.#options, protocol: ROOM_PROTOCOL });
+    if (!channel) return;
+    this.#channel = channel;
+    channel.binaryType = 'arraybuffer';
+    channel.onopen = () => channel === this.#channel && this.dispatchEvent(new CustomEvent('open'));
+    channel.onclose = () => channel === this.#channel && this.#onClose();
+    channel.onmessage = ({ data }) => this._onMessage(unframe(data));
+  }
+
+  /** @internal The peer connection is gone. */
+  _forget() {
+    clearTimeout(this.#timer);
+    this.#channel = null;
+  }
+
+  /** @internal */
+  _onMessage(message) {
+    if (message) this.dispatchEvent(new CustomEvent('message', { detail: message }));
+  }
+
+  #onClose() {
+    this.#channel = null;
+    this.dispatchEvent(new CustomEvent('close'));
+    if (!this.#closed) this.#timer = setTimeout(this.#reopen, REOPEN_MS);
+  }
+}
+
 /** One person in one room. Made by join(). */
 export class Session extends EventTarget {
   #options;
@@ -297,6 +410,7 @@ export class Session extends EventTarget {
   #people = new Map();
   #tracks = new Map();
   #publications = new Set();
+  #roomChannels = new Map();
   #idleSenders = [];
   #wantedSections = { audio: 0, video: 0 };
   #negotiating = null;
@@ -342,6 +456,8 @@ export class Session extends EventTarget {
     this.room = options.room;
     this.name = options.name;
     this.#tiles = new Tiles((track, spatial) => this.#askLayer(track, spatial));
+    const room = this.#makeChannel(ROOM_CHANNEL, {});
+    room.addEventListener('message', ({ detail }) => this.#emit('message', detail));
   }
 
   /** `connecting`, `connected`, `reconnecting` or `ended`. */
@@ -408,6 +524,36 @@ export class Session extends EventTarget {
     return this.#request('subscribe', { producer: track.producer });
   }
 
+  /**
+   * Says something to everyone else in the room, who get it as `message`. A text reaches people without a data
+   * channel, too, and goes over the session while this one's is not open.
+   */
+  async send(data) {
+    this.#refuseEnded();
+    const room = this.#roomChannels.get(ROOM_CHANNEL);
+    if (room.isOpen) return room.send(data);
+    if (typeof data !== 'string') return room.send(data);
+    if (new TextEncoder().encode(data).length > SESSION_TEXT_BYTES) {
+      const detail = `Until the data channel is open a text holds at most ${SESSION_TEXT_BYTES} bytes.`;
+      throw new SessionError({ status: 413, code: 'message-too-long', detail });
+    }
+    await this.#request('message', { text: data });
+    return undefined;
+  }
+
+  /**
+   * A channel of its own label to everyone who opens one of that label. `options` as for createDataChannel():
+   * `ordered`, `maxRetransmits`, `maxPacketLifeTime`. Returns the RoomChannel, which opens by and by.
+   */
+  openChannel(label, options = {}) {
+    this.#refuseEnded();
+    const known = this.#roomChannels.get(label);
+    if (known) return known;
+    const channel = this.#makeChannel(label, options);
+    this.#negotiate();
+    return channel;
+  }
+
   /** The host's counters of this transport. */
   async hostStats() {
     return (await this.#request('stats')).stats;
@@ -461,7 +607,8 @@ export class Session extends EventTarget {
     for (const publication of this.#publications) this.#addSender(publication);
     const receiving = (kind) => [...this.#tracks.values()].filter((track) => track.kind === kind).length;
     this.#wantSections({ audio: receiving('audio'), video: receiving('video') });
-    if (this.#publications.size > 0) this.#negotiate();
+    // The room's own channel waits for something else to negotiate: until then the session carries its texts.
+    if (this.#publications.size > 0 || this.#roomChannels.size > 1) this.#negotiate();
   }
 
   async #resume(channel) {
@@ -569,6 +716,7 @@ export class Session extends EventTarget {
     this.#stopIceRestarts();
     this.#pc?.close();
     this.#pc = null;
+    for (const channel of this.#roomChannels.values()) channel._forget();
     for (const producer of [...this.#tracks.keys()]) this.#trackEnded(producer);
     for (const publication of this.#publications) {
       publication.transceiver = null;
@@ -795,7 +943,14 @@ export class Session extends EventTarget {
     if (audio + video > 0) this.#negotiate();
   }
 
+  #makeChannel(label, options) {
+    const channel = new RoomChannel(label, options, () => this.#pc && channel._openOn(this.#pc));
+    this.#roomChannels.set(label, channel);
+    return channel;
+  }
+
   #addSections(pc) {
+    for (const channel of this.#roomChannels.values()) channel._openOn(pc);
     for (const kind of ['audio', 'video']) {
       const receiving = pc
         .getTransceivers()
@@ -839,6 +994,8 @@ export class Session extends EventTarget {
       }
       case 'watched': return this.#onWatched(message);
       case 'track-unplayable': return this.#emit('track-unplayable', message);
+      case 'message': return this.#roomChannels.get(ROOM_CHANNEL)._onMessage({ person: message.person, data: message.text });
+      case 'message-refused': return this.#emit('message-refused', message);
       case 'speakers': return this.#onSpeakers(message.speakers);
       case 'transport': return this.#onTransport(message.state);
       case 'ended': return this.#onEnded(message);

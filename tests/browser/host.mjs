@@ -35,11 +35,11 @@ export const tokens = [
 export const adminToken = (file) => ['--admin-token-file', file];
 export const component = (decision, path) => ['--policy', `${decision}=${path}`];
 
-/** A token that lets `name` into `room` until `seconds` from now. */
-export function token(room, name, seconds = 600) {
+/** A token that lets `name` into `room` until `seconds` from now; `others` overrule what else it says. */
+export function token(room, name, seconds = 600, others = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const expires = Math.floor(Date.now() / 1000) + seconds;
-  const claims = { sub: name.toLowerCase(), name, room, publish: true, subscribe: true, data: true, exp: expires };
+  const claims = { sub: name.toLowerCase(), name, room, publish: true, subscribe: true, data: true, exp: expires, ...others };
   const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
   return `${signed}.${createHmac('sha256', KEY).update(signed).digest('base64url')}`;
 }

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
-import { codecOrder, difference, encodingsFor, join, layerFor, retryDelay, sessionAddress } from '../../sdk/js/tidegate.js';
+import { codecOrder, difference, encodingsFor, frame, join, layerFor, retryDelay, sessionAddress, unframe } from '../../sdk/js/tidegate.js';
 
 describe('pure parts', () => {
   it('retries from 0.25 s to 2 s', () => {
@@ -46,6 +46,14 @@ describe('pure parts', () => {
     assert.equal(sessionAddress(undefined, base), 'wss://meet.example/session');
     assert.equal(sessionAddress('http://localhost:7000', base), 'ws://localhost:7000/session');
     assert.equal(sessionAddress('wss://other.example/s', base), 'wss://other.example/s');
+  });
+
+  it('frames messages with kind and person', () => {
+    assert.deepEqual([...frame('hi', 258)], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 104, 105]);
+    assert.deepEqual(unframe(frame('hü', 7).buffer), { person: 7, data: 'hü' });
+    const { person, data } = unframe(frame(new Uint16Array([1, 513]), 2 ** 50).buffer);
+    assert.deepEqual([person, ...new Uint8Array(data)], [2 ** 50, 1, 0, 1, 2]);
+    for (const none of ['text', new ArrayBuffer(11), new ArrayBuffer(12)]) assert.equal(unframe(none), null);
   });
 
   it('tells two rooms apart', () => {
@@ -121,6 +129,7 @@ function fakeSocket(script) {
 class FakePeerConnection {
   static all = [];
   transceivers = [];
+  channels = [];
   iceConnectionState = 'new';
   signalingState = 'stable';
   localDescription = null;
@@ -137,6 +146,13 @@ class FakePeerConnection {
   }
   getTransceivers() {
     return this.transceivers;
+  }
+  createDataChannel(label, options) {
+    const channel = { label, ...options, readyState: 'connecting', sent: [], bufferedAmount: 0 };
+    channel.send = (bytes) => channel.sent.push(unframe(bytes.buffer).data);
+    channel.close = () => {};
+    this.channels.push(channel);
+    return channel;
   }
   async createOffer({ iceRestart }) {
     if (iceRestart) this.restarts += 1;
@@ -517,5 +533,47 @@ describe('a session', () => {
     assert.equal(script.types.at(-1), 'leave');
     assert.equal(script.sockets.length, 1);
     await assert.rejects(session.publish(track('audio')), { code: 'ended' });
+  });
+
+  it('says texts over the session until the room channel is open, and then over that', async () => {
+    const session = await joined();
+    const heard = [];
+    session.addEventListener('message', ({ detail }) => heard.push(detail));
+    session.send('early');
+    await pass(20);
+    assert.deepEqual(script.heard.at(-1), { type: 'message', id: script.heard.at(-1).id, text: 'early' });
+    await assert.rejects(session.send('x'.repeat(16_385)), { code: 'message-too-long' });
+    await assert.rejects(session.send(new Uint8Array(3)), { code: 'channel-closed' });
+
+    const own = session.openChannel('files', { ordered: false });
+    assert.equal(session.openChannel('files'), own);
+    await pass(200);
+    const [room, files] = FakePeerConnection.all.at(-1).channels;
+    assert.deepEqual([room.label, room.protocol, files.label, files.ordered], ['room', 'tidegate.room.v1', 'files', false]);
+    room.readyState = 'open';
+    await session.send('late');
+    assert.deepEqual(room.sent, ['late']);
+
+    room.onmessage({ data: frame('by channel', 7).buffer });
+    script.say({ type: 'message', person: 8, text: 'by session' });
+    await pass(20);
+    assert.deepEqual(heard, [{ person: 7, data: 'by channel' }, { person: 8, data: 'by session' }]);
+    files.readyState = 'open';
+    assert.throws(() => own.send(new Uint8Array(262_133)), { code: 'message-too-long', message: /262132/ });
+  });
+
+  it('opens a channel again that the host closed, and all of them on a new connection', async () => {
+    const session = await joined();
+    session.openChannel('files');
+    await pass(200);
+    const pc = FakePeerConnection.all.at(-1);
+    pc.channels[1].onclose();
+    await pass(1_200);
+    assert.deepEqual(pc.channels.map(({ label }) => label), ['room', 'files', 'files']);
+    script.gone = true;
+    script.sockets.at(-1).break();
+    await pass(3_000);
+    assert.notEqual(FakePeerConnection.all.at(-1), pc);
+    assert.deepEqual(FakePeerConnection.all.at(-1).channels.map(({ label }) => label), ['room', 'files']);
   });
 });

@@ -20,6 +20,10 @@ let publications = {};
 /** Tiles by key: the person, or the screen's producer. */
 const tiles = new Map();
 let pinned = null;
+/** Messages that came while nobody looked at the chat. */
+let unread = 0;
+/** Older messages leave the page: a room may go on for days. */
+const MESSAGES = 500;
 
 start();
 
@@ -54,6 +58,11 @@ function listen() {
   $('screen-button').addEventListener('click', toggleScreen);
   $('leave-button').addEventListener('click', () => session?.leave());
   $('copy').addEventListener('click', copyLink);
+  $('chat-button').addEventListener('click', () => openChat($('chat-panel').hidden));
+  $('chat-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    sayInChat();
+  });
   $('settings-button').addEventListener('click', () => $('settings-dialog').showModal());
   for (const select of document.querySelectorAll('[data-device]')) select.addEventListener('change', changeDevice);
   for (const label of document.querySelectorAll('[data-output]')) {
@@ -227,6 +236,8 @@ function showRoom() {
     'track-unplayable': ({ detail }) => showNotice(detail.message),
     'publish-refused': ({ detail }) => showNotice(detail.error.message),
     'speakers': ({ detail }) => paintSpeakers(detail),
+    'message': ({ detail }) => typeof detail.data === 'string' && showMessage(nameOf(detail.person), detail.data),
+    'message-refused': ({ detail }) => showMessage('', detail.message, 'refused'),
     'state': () => onState(),
     'ended': ({ detail }) => onEnded(detail),
   };
@@ -300,6 +311,8 @@ function onEnded({ code, message }) {
   publications = {};
   for (const key of [...tiles.keys()]) removeTile(key);
   $('sounds').replaceChildren();
+  $('messages').replaceChildren();
+  openChat(false);
   document.title = 'Tidegate';
   if (code === 'left') {
     showState('entry');
@@ -307,6 +320,55 @@ function onEnded({ code, message }) {
   } else {
     refuse({ code, message });
   }
+}
+
+// Chat
+
+function openChat(open) {
+  $('chat-panel').hidden = !open;
+  $('chat-button').setAttribute('aria-expanded', String(open));
+  if (open) $('chat-text').focus();
+  paintUnread(0);
+}
+
+async function sayInChat() {
+  const text = $('chat-text').value.trim();
+  if (!text || !session) return;
+  $('chat-text').value = '';
+  try {
+    await session.send(text);
+    showMessage('You', text);
+  } catch (error) {
+    $('chat-text').value = text;
+    showMessage('', error.message, 'refused');
+  }
+}
+
+const nameOf = (person) => session?.people.get(person)?.name ?? 'Someone';
+
+/** What others write is text, never markup. */
+function showMessage(who, text, kind = '') {
+  const list = $('messages');
+  const wasAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const item = document.createElement('li');
+  item.className = kind;
+  const name = document.createElement('span');
+  name.className = 'who';
+  name.textContent = who;
+  const words = document.createElement('span');
+  words.textContent = text;
+  item.append(name, words);
+  list.append(item);
+  while (list.childElementCount > MESSAGES) list.firstElementChild.remove();
+  if (wasAtEnd) item.scrollIntoView({ block: 'end' });
+  if ($('chat-panel').hidden) paintUnread(unread + 1);
+}
+
+function paintUnread(count) {
+  unread = count;
+  $('unread').hidden = count === 0;
+  $('unread').textContent = count > 99 ? '99+' : String(count);
+  $('chat-button').setAttribute('aria-label', count === 0 ? 'Chat' : `Chat, ${count} unread`);
 }
 
 /** A passing message in the room: it goes when the next state comes, or after a while. */
