@@ -468,8 +468,10 @@ fn channels_move_with_their_transport() {
     let mut world = World::gathered(2, 3, 20, &plain());
     for round in 0..6_u8 {
         let to = usize::from(round % 2 == 0);
-        // In the midst of a message to it, and of one from it.
+        // In the midst of one from it; what is for it has reached its place, and is on its way from there. A message
+        // that is handed out while the transport itself crosses misses it.
         world.send(1, &pattern(50_000, round));
+        world.run(Duration::from_millis(300));
         world.send(0, &pattern(40_000, round));
         world.run(Duration::from_millis(25));
         let from = world.people[0].home;
