@@ -87,7 +87,7 @@ impl World {
             let config = EngineConfig {
                 place: Place::local(shard as u16),
                 shards: shards as u16,
-                candidates: vec![Candidate { address: engine_address(shard) }],
+                candidates: vec![Candidate { address: engine_address(shard), tcp: false }],
                 association: config.clone(),
                 max_transports: 100,
             };
