@@ -222,7 +222,11 @@ mod tests {
         assert_eq!(ticks(&mut steady, &draining, 1), [0]);
         draining.set(1, Column::Transports, 3);
         let wishes = steady.balance(&BalanceRequest::default(), &draining);
-        assert_eq!((wishes.len(), wishes[0].from_row, wishes[0].amount), (1, Some(1), 3), "and it is emptied");
+        assert_eq!(
+            (wishes.len(), wishes[0].from_row, wishes[0].amount),
+            (1, Some(1), 3),
+            "and it is emptied"
+        );
         assert_eq!(ticks(&mut steady, &cluster(8_000, 2_500), 1), [1]);
     }
 
