@@ -504,16 +504,23 @@ impl Transport {
         }
     }
 
-    /// What it may send, where that is bounded.
+    /// What it may send: its grant's ceiling, and what the way to its peer carries, as far as these are known.
     #[must_use]
     pub fn budget(&self) -> Option<Bitrate> {
+        self.ceiling_out().into_iter().chain(self.bandwidth.estimate()).min()
+    }
+
+    fn ceiling_out(&self) -> Option<Bitrate> {
         self.limits.egress_kbps.map(|kbps| Bitrate::from_kbps(kbps.into()))
     }
 
-    /// Notes what came of dividing its bit rate among its pictures, beside what its sound takes.
+    /// Notes what came of dividing its bit rate among its pictures, beside what its sound takes. What is wanted beyond
+    /// the estimate is probed for, up to its ceiling.
     pub fn note_division(&mut self, sound_kbps: u64, division: Division) {
         self.counters.given_kbps = sound_kbps + division.given_kbps;
         self.counters.wanted_kbps = sound_kbps + division.wanted_kbps;
+        let wanted = Bitrate::from_kbps(self.counters.wanted_kbps);
+        self.bandwidth.want(self.ceiling_out().into_iter().chain([wanted]).min());
     }
 
     /// Whether a packet of one of its producers stays below its ceiling; one that does not is counted.
