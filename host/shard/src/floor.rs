@@ -65,7 +65,7 @@ impl Floor {
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let poll = Poll::new()?;
-        let sockets = Sockets::new(vec![socket], poll.registry())?;
+        let sockets = Sockets::new(vec![socket].into(), 0..1, poll.registry())?;
         Ok(Self { sockets, _poll: poll, order: Vec::new(), messages: Vec::new() })
     }
 
