@@ -492,5 +492,6 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = read("/proc/sys/kernel/osrelease");
     let model = model.map_or("an unknown processor", |(_, model)| model.trim());
-    format!("{model} ({cores} cores), Linux {}", kernel.trim())
+    let version = kernel.split('-').next().unwrap_or_default().trim();
+    format!("{model} ({cores} cores), Linux {version}")
 }
