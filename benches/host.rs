@@ -32,6 +32,8 @@ const SECONDS: u64 = 8;
 /// Header and extensions that the host writes, in the clear.
 const HEADER_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+/// Sinks to which nothing came for so long have it all.
+const QUIET: Duration = Duration::from_millis(100);
 /// What the far process is called with.
 const AS_LOAD: &str = "--as-load";
 const AS_SINKS: &str = "--as-sinks";
@@ -288,9 +290,21 @@ impl Sinks {
         line.trim().to_owned()
     }
 
+    /// What arrived so far, once nothing more comes.
     fn count(&mut self) -> u64 {
+        let mut before = self.ask();
+        loop {
+            std::thread::sleep(QUIET);
+            let arrived = self.ask();
+            if arrived == before {
+                return arrived;
+            }
+            before = arrived;
+        }
+    }
+
+    fn ask(&mut self) -> u64 {
         use std::io::Write as _;
-        std::thread::sleep(Duration::from_millis(100));
         writeln!(self.process.stdin.as_mut().expect("its input is piped")).expect("the sinks read");
         self.line().parse().expect("a number")
     }
@@ -301,14 +315,14 @@ impl Sinks {
         let mut sender = Encrypting::new(&addresses, case);
         let own = Probe::Process(std::process::id());
         let arrived = self.count();
-        let before = own.read().cpu.unwrap_or_default();
+        let before = own.read().cpu.expect("the system tells what this process used");
         let begun = Instant::now();
         let bursts = (span.as_secs_f64() / case.interval.as_secs_f64()) as u32;
         for burst in 0..bursts {
             std::thread::sleep((begun + case.interval * burst).saturating_duration_since(Instant::now()));
             sender.burst(call);
         }
-        let after = own.read().cpu.unwrap_or_default();
+        let after = own.read().cpu.expect("the system tells what this process used");
         let spent = Cpu {
             user: after.user.saturating_sub(before.user),
             system: after.system.saturating_sub(before.system),

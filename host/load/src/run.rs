@@ -90,14 +90,16 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
             reasons.join("; ")
         }));
     }
-    write(options.json.as_deref(), || serde_json::to_string_pretty(&report).unwrap_or_default())?;
-    write(options.svg.as_deref(), || plot::svg(&report))?;
+    write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)?))?;
+    write(options.svg.as_deref(), || Ok(plot::svg(&report)))?;
     Ok(report)
 }
 
-fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), RunError> {
+fn write(path: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> Result<(), RunError> {
     let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, text()).map_err(|source| RunError::Write { path: path.to_owned(), source })
+    text()
+        .and_then(|text| std::fs::write(path, text))
+        .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
 /// Where a run stands.
