@@ -11,7 +11,7 @@ import { answered, keyframeRequests, layersSent, played, prepareTransform, publi
 import { startHost } from './host.mjs';
 import { until } from './until.mjs';
 
-const HD = [1280, 720];
+const MEDIUM = [1024, 576];
 const SMALL = [640, 360];
 const TINY = [320, 180];
 const START_MS = 40_000;
@@ -20,7 +20,7 @@ const SWITCH_MS = 10_000;
 const LAYERED = [
   { name: 'VP8, told apart by the dependency descriptor', codec: 'VP8', size: SMALL, heights: [180, 360] },
   { name: 'H.264', codec: 'H264', size: SMALL, heights: [180, 360] },
-  { name: 'VP9 with spatial layers', codec: 'VP9', scalabilityMode: 'L3T3_KEY', size: HD, heights: [180, 360, 720] },
+  { name: 'VP9 with spatial layers', codec: 'VP9', scalabilityMode: 'L3T3_KEY', size: MEDIUM, heights: [144, 288, 576] },
   { name: 'AV1 with spatial layers', codec: 'AV1', scalabilityMode: 'L2T2_KEY', size: SMALL, heights: [180, 360] },
   { name: 'VP8 encrypted by an encoded transform', codec: 'VP8', encrypted: true, size: SMALL, heights: [180, 360] },
 ];

@@ -9,6 +9,7 @@ use crate::ring::{Rings, mesh};
 use crate::turn::{Flow, ShardLoop};
 use mio::Poll;
 use std::fmt;
+use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,7 +170,8 @@ fn pool(bound: Vec<Bound>) -> (Arc<[UdpSocket]>, Vec<Own>) {
     (sockets.into(), shards)
 }
 
-/// Starts all shards, each on a thread of its own; `make_engine` is called once on each.
+/// Starts all shards, each on a thread of its own; `make_engine` is called once on each. All of them are running when
+/// it returns.
 ///
 /// # Errors
 /// Whatever [`StartError`] names; nothing runs or stays bound then.
@@ -181,25 +183,33 @@ pub fn start(
     let (mut shards, seats) = prepare(config, sink)?;
     let (say_ended, ended) = channel();
     shards.ended = Some(Mutex::new(ended));
+    let (say_seated, seated) = channel();
+    let count = seats.len();
     let make_engine = Arc::new(make_engine);
-    let pin = config.pin && enough_cores(seats.len());
+    let pin = config.pin && enough_cores(count);
     for (core, seat) in seats.into_iter().enumerate() {
         let ending = Ending {
             place: seat.setup.place,
             counters: Arc::clone(&seat.counters),
             say_ended: say_ended.clone(),
         };
-        let make_engine = Arc::clone(&make_engine);
+        let (make_engine, say_seated) = (Arc::clone(&make_engine), say_seated.clone());
         let thread = Builder::new().name(format!("shard-{core}")).spawn(move || {
             let _ending = ending;
             if pin {
                 pin_this_thread(core);
             }
             let engine = make_engine(seat.setup.clone());
-            run(seat, engine);
+            run(seat, engine, say_seated);
         });
         // On an error the drop of `shards` stops those that already run.
         shards.threads.push(thread.map_err(StartError::Thread)?);
+    }
+    drop(say_seated);
+    for _ in 0..count {
+        // A thread that ends without a word has panicked, and said so on its own.
+        let word = seated.recv().unwrap_or_else(|_| Err(io::Error::other("a shard's thread ended while it started")));
+        word.map_err(StartError::Thread)?;
     }
     Ok(shards)
 }
@@ -223,19 +233,21 @@ impl Drop for Ending {
 #[cfg(target_os = "linux")]
 const NICE: i32 = -10;
 
-fn run(seat: Seat, engine: Engine) {
+/// The turns of one shard, once it has said that it has its seat or why not.
+fn run(seat: Seat, engine: Engine, say_seated: Sender<io::Result<()>>) {
     let place = seat.setup.place;
     #[cfg(target_os = "linux")]
     if rustix::process::setpriority_process(None, NICE).is_err() {
         tracing::debug!(%place, "not permitted to run before other programs");
     }
-    let mut shard = match ShardLoop::new(seat, engine) {
-        Ok(shard) => shard,
-        Err(error) => {
-            tracing::error!(%place, %error, "a shard cannot watch its sockets");
-            return;
-        }
+    let (shard, word) = match ShardLoop::new(seat, engine) {
+        Ok(shard) => (Some(shard), Ok(())),
+        Err(error) => (None, Err(error)),
     };
+    // Nobody listens where an earlier shard did not start; this one is told to stop then.
+    let _ = say_seated.send(word);
+    drop(say_seated);
+    let Some(mut shard) = shard else { return };
     while shard.turn(None) == Flow::Goes {}
 }
 
