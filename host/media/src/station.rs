@@ -19,6 +19,9 @@ use tidegate_types::{MediaKind, MediaPacket, Place, Pool, ProducerId, RelayId, R
 
 /// At most one keyframe request an encoding in this time; more are folded into the next.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
+/// How long a request may go unanswered before it is taken for lost: a busy encoder needs this long, and would make
+/// two keyframes of two requests.
+pub const KEYFRAME_PATIENCE: Duration = Duration::from_millis(600);
 /// An encoding that sent nothing for this long is not chosen.
 const ALIVE: Duration = Duration::from_millis(1_500);
 /// A keyframe request that comes so soon after a replay began crossed it on its way; its asker asks again if not.
@@ -46,6 +49,15 @@ pub struct Standing {
     /// A keyframe is wanted, and when one was last asked for.
     wanted: bool,
     asked: Option<Instant>,
+}
+
+impl Standing {
+    fn may_ask(&self, now: Instant) -> bool {
+        let Some(asked) = self.asked else { return true };
+        let answered = self.keyframe.is_some_and(|(_, came)| came >= asked);
+        let pause = if answered { KEYFRAME_INTERVAL } else { KEYFRAME_PATIENCE };
+        now.saturating_duration_since(asked) >= pause
+    }
 }
 
 /// Where the packets come from.
@@ -484,9 +496,7 @@ impl Station {
             return;
         }
         for (index, standing) in self.encodings.iter_mut().enumerate() {
-            let ready =
-                standing.asked.is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_INTERVAL);
-            if standing.wanted && ready {
+            if standing.wanted && standing.may_ask(now) {
                 standing.asked = Some(now);
                 each(index as u8);
             }

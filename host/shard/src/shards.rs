@@ -208,7 +208,9 @@ pub fn start(
     drop(say_seated);
     for _ in 0..count {
         // A thread that ends without a word has panicked, and said so on its own.
-        let word = seated.recv().unwrap_or_else(|_| Err(io::Error::other("a shard's thread ended while it started")));
+        let word = seated
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("a shard's thread ended while it started")));
         word.map_err(StartError::Thread)?;
     }
     Ok(shards)
