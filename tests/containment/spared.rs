@@ -8,36 +8,46 @@ use std::time::{Duration, Instant};
 
 /// A gap may be longer than any before by so much.
 const GAP: Duration = Duration::from_millis(50);
+/// What a misdeed causes comes again; what the machine caused by chance does not. So often a case is met before its
+/// longest gap counts.
+const MEETINGS: usize = 3;
+/// What is answered where an honest plugin is late, as any may be on a busy machine.
+const LATE: &str = "503 authorize-deadline";
+/// One in so many honest decisions may be late.
+const LATE_ONE_IN: usize = 10;
 /// How long a host may take to hand memory back.
 const RETURNS_WITHIN: Duration = Duration::from_secs(10);
 /// What one misdeed may write into the log a second, in bytes: fifty lines at once, ten a second after that, and what
 /// the host itself says of it.
 const LOGGED_BYTES_A_SECOND: u64 = 256 << 10;
 
-/// Who misbehaves, how, and what the caller gets; on a busy machine any plugin may be late.
+/// Who misbehaves, how, and what the caller gets.
 struct Case {
     room: &'static str,
     name: &'static str,
     expected: &'static str,
-    or: &'static str,
 }
 
+/// The person's name tells the misdeed.
 const fn authorize(name: &'static str, expected: &'static str) -> Case {
-    Case { room: "visitors", name, expected, or: "503 authorize-deadline" }
+    Case { room: "visitors", name, expected }
 }
 
 /// The room names the misdeed. Whatever it is, the built-in placement takes over.
 const fn allocate(room: &'static str) -> Case {
-    Case { room, name: "Visitor", expected: "ok", or: "ok" }
+    Case { room, name: "Visitor", expected: HONEST }
 }
 
+/// What honest people are answered.
+const HONEST: &str = "ok";
+
 const CASES: [Case; 12] = [
-    authorize("evil-loop", "503 authorize-deadline"),
+    authorize("evil-loop", LATE),
     authorize("evil-bomb", "503 authorize-trap"),
     authorize("evil-recursion", "503 authorize-trap"),
     authorize("evil-answer", "503 authorize-nonsense"),
     authorize("evil-trap", "503 authorize-trap"),
-    authorize("evil-flood", "503 authorize-deadline"),
+    authorize("evil-flood", LATE),
     allocate("evil-loop"),
     allocate("evil-bomb"),
     allocate("evil-recursion"),
@@ -79,21 +89,28 @@ fn a_call_goes_on_while_plugins_misbehave() {
     let outcomes = crowd.block_on(crowd::come(address, "visitors", "Visitor", length()));
     let before = call.seen();
     println!("honest: {outcomes:?} {before:?} {} KiB", host.resident_kib());
-    assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["ok"], "honest people get in");
+    assert_eq!(strays(HONEST, &outcomes), Vec::<String>::new(), "honest people get in");
     assert!(before.packets > 0, "the call runs");
     for case in &CASES {
-        let found = meet(case, &host, &call, &crowd);
-        println!(
-            "{} in {}: {:?} {:?} {} -> {} KiB, {} bytes logged",
-            case.name,
-            case.room,
-            found.outcomes,
-            found.during,
-            found.before_kib,
-            found.after_kib,
-            found.logged
-        );
-        judge(case, &found, before);
+        for meeting in 1..=MEETINGS {
+            let found = meet(case, &host, &call, &crowd);
+            println!(
+                "{} in {}: {:?} {:?} {} -> {} KiB, {} bytes logged",
+                case.name,
+                case.room,
+                found.outcomes,
+                found.during,
+                found.before_kib,
+                found.after_kib,
+                found.logged
+            );
+            judge(case, &found);
+            if found.during.gap <= before.gap + GAP {
+                break;
+            }
+            let what = format!("{} in {}", case.name, case.room);
+            assert!(meeting < MEETINGS, "{what}: {:?}, before {before:?}", found.during);
+        }
     }
 }
 
@@ -122,10 +139,21 @@ const fn returned(before_kib: u64, after_kib: u64) -> bool {
     after_kib <= before_kib + before_kib / 10
 }
 
-fn judge(case: &Case, found: &Findings, before: Seen) {
+/// Answers that nobody should get: what is not `expected`, but for being late, which honest people may seldom be.
+fn strays(expected: &str, outcomes: &Outcomes) -> Vec<String> {
+    let all: usize = outcomes.values().sum();
+    let late = outcomes.get(LATE).copied().unwrap_or(0);
+    let may_be_late = expected != HONEST || late * LATE_ONE_IN <= all;
+    outcomes
+        .keys()
+        .filter(|outcome| **outcome != expected && !(may_be_late && **outcome == LATE))
+        .cloned()
+        .collect()
+}
+
+fn judge(case: &Case, found: &Findings) {
     let what = format!("{} in {}", case.name, case.room);
-    let strays: Vec<_> =
-        found.outcomes.keys().filter(|outcome| **outcome != case.expected && **outcome != case.or).collect();
+    let strays = strays(case.expected, &found.outcomes);
     assert!(strays.is_empty(), "{what}: {strays:?}");
     assert!(
         returned(found.before_kib, found.after_kib),
@@ -134,7 +162,6 @@ fn judge(case: &Case, found: &Findings, before: Seen) {
         found.after_kib
     );
     assert!(found.during.packets > 0, "{what}: the call stands still");
-    assert!(found.during.gap <= before.gap + GAP, "{what}: {:?}, before {:?}", found.during, before);
     assert!(
         found.logged < LOGGED_BYTES_A_SECOND * length().as_secs(),
         "{what}: {} bytes logged",
