@@ -73,14 +73,22 @@ fn people_come_and_go_without_harm_to_those_who_stay() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_one_clear_error() {
+fn a_host_that_is_not_there_is_one_clear_error_and_the_report_says_so_too() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     drop(listener);
-    let line = format!("tidegate-load {url} --quiet --people 2 --join-rate 50 --duration 1 --settle 0");
-    let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
+    let json = std::env::temp_dir().join(format!("tidegate-nobody-{}.json", std::process::id()));
+    let line =
+        format!("tidegate-load {url} --quiet --people 2 --join-rate 50 --duration 1 --settle 0 --json");
+    let words = line.split(' ').map(Into::into).chain([json.clone().into_os_string()]);
+    let options = Options::read(words).expect("sound flags");
     let Err(RunError::Nobody(said)) = run(&options) else { panic!("somebody got in") };
     assert!(said.contains("refused"), "{said}");
+    let report = std::fs::read_to_string(&json).expect("a report");
+    std::fs::remove_file(json).expect("it is there");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["joined"], 0, "{report}");
+    assert!(report["broken"].to_string().contains("refused"), "{report}");
 }
 
 /// Ten minutes of a meeting that somebody leaves and somebody joins each second; `TIDEGATE_SOAK_S` is for trying it.

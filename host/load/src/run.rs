@@ -82,6 +82,9 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     let report = runtime.block_on(Run::new(options, context).conduct());
     runtime.shutdown_background();
     crew.stop();
+    // Also where nobody got in: the files say who was refused, and why.
+    write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)?))?;
+    write(options.svg.as_deref(), || Ok(plot::svg(&report)))?;
     if report.joined == 0 {
         let reasons = report.refused.keys().chain(report.broken.keys()).cloned().collect::<Vec<_>>();
         return Err(RunError::Nobody(if reasons.is_empty() {
@@ -90,8 +93,6 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
             reasons.join("; ")
         }));
     }
-    write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)?))?;
-    write(options.svg.as_deref(), || Ok(plot::svg(&report)))?;
     Ok(report)
 }
 
@@ -268,7 +269,11 @@ impl<'a> Run<'a> {
     /// The host, now.
     async fn look(&self) -> Reading {
         let probe = self.probe.clone();
-        tokio::task::spawn_blocking(move || probe.read()).await.unwrap_or_default()
+        let looked = tokio::task::spawn_blocking(move || probe.read()).await;
+        looked.unwrap_or_else(|error| {
+            eprintln!("tidegate-load: could not look at the host: {error}");
+            Reading::default()
+        })
     }
 
     async fn sample(&mut self, now: Instant) {
