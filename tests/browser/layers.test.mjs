@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { enter, LARGE, openBrowser } from './browser.mjs';
 import { spread, startHost } from './host.mjs';
-import { received, sent } from './media.mjs';
+import { received, sent, watchFrames } from './media.mjs';
 import { until } from './until.mjs';
 
 const LOW_KBPS = 250;
@@ -84,19 +84,4 @@ async function rateKbps(page) {
   await pause(1_000);
   const after = await video(page);
   return ((after.bytes - before.bytes) * 8) / (after.at - before.at);
-}
-
-/** Notes every presented frame: when and how wide. */
-function watchFrames(page) {
-  return page.evaluate(() => {
-    const element = document.querySelector('.tile:not(.self) video');
-    window.frames_ = [];
-    let handle;
-    const note = (now, { presentationTime, width }) => {
-      window.frames_.push({ at: presentationTime, width });
-      handle = element.requestVideoFrameCallback(note);
-    };
-    handle = element.requestVideoFrameCallback(note);
-    window.stopWatching = () => element.cancelVideoFrameCallback(handle);
-  });
 }

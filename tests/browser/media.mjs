@@ -61,3 +61,30 @@ export function stoodStill(before, after) {
   const past = new Map(before.map((track) => [key(track), amount(track)]));
   return after.filter((track) => amount(track) <= (past.get(key(track)) ?? -1)).map(key);
 }
+
+/**
+ * Notes every presented frame of the first tile that is not one's own, in `frames_`: when and how wide. Until
+ * `stopWatching()`, or until it begins anew.
+ */
+export function watchFrames(page) {
+  return page.evaluate(() => {
+    window.stopWatching?.();
+    const element = document.querySelector('.tile:not(.self) video');
+    window.frames_ = [];
+    let handle;
+    const note = (now, { presentationTime, width }) => {
+      window.frames_.push({ at: presentationTime, width });
+      handle = element.requestVideoFrameCallback(note);
+    };
+    handle = element.requestVideoFrameCallback(note);
+    window.stopWatching = () => element.cancelVideoFrameCallback(handle);
+  });
+}
+
+/** The longest time between two frames that were presented since then, in milliseconds. */
+export function longestGap(page) {
+  return page.evaluate(() => {
+    const gaps = window.frames_.slice(1).map((one, n) => one.at - window.frames_[n].at);
+    return Math.round(Math.max(0, ...gaps));
+  });
+}

@@ -5,7 +5,10 @@ import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+const run = (program, words) => execFileSync(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+const ip = (...words) => run('ip', words);
+/** What a home router's queue holds, in time. */
+const QUEUE_MS = 200;
 
 /** Whether namespaces can be made here: they need root. */
 export function possible() {
@@ -49,6 +52,11 @@ export class Namespace {
   /** As behind a firewall that passes TCP alone. */
   blockUdp() {
     ip('-n', this.name, 'rule', 'add', 'ipproto', 'udp', 'blackhole', 'pref', '100');
+  }
+
+  /** Makes what goes inside pass a queue of this rate, which may be changed while it runs. */
+  limitTo(kbps) {
+    run('tc', ['qdisc', 'replace', 'dev', this.outside, 'root', 'tbf', 'rate', `${kbps}kbit`, 'burst', '16kb', 'latency', `${QUEUE_MS}ms`]);
   }
 
   /** A program that runs Chromium inside. */
