@@ -18,6 +18,7 @@ macro_rules! asset {
 pub(crate) static ASSETS: &[Asset] = &[
     asset!("/index.html", HTML, "page/index.html"),
     asset!("/room.js", SCRIPT, "page/room.js"),
+    asset!("/stage.js", SCRIPT, "page/stage.js"),
     asset!("/room.css", CSS, "page/room.css"),
     asset!("/icon.svg", ICON, "page/icon.svg"),
     asset!("/console/index.html", HTML, "console/index.html"),

@@ -93,6 +93,22 @@ export interface Speaker {
   readonly level: number;
 }
 
+/**
+ * How well a person's media gets through: others' as it arrives here (so a bad way to here shows at all of them), one's
+ * own by both ways to the host.
+ */
+export interface Quality {
+  readonly person: Id;
+  /** 3 good, 2 fair, 1 poor, 0 nothing gets through. */
+  readonly level: 0 | 1 | 2 | 3;
+  /** The share of packets that were lost lately, 0 to 1. */
+  readonly loss: number;
+  /** To the host and back; null for others, and until measured. */
+  readonly roundTripMs: number | null;
+  /** What arrives of theirs; of one's own, what the browser takes the way out to carry. */
+  readonly kbps: number;
+}
+
 /** A message of somebody else. */
 export interface Message {
   readonly person: Id;
@@ -133,6 +149,8 @@ export interface SessionEvents {
   'layer': CustomEvent<RemoteTrack>;
   /** The most dominant first. */
   'speakers': CustomEvent<Speaker[]>;
+  /** Somebody's connection became better or worse, or is no longer known; everyone's, by person. */
+  'quality': CustomEvent<ReadonlyMap<Id, Quality>>;
   'published': CustomEvent<Publication>;
   'publish-refused': CustomEvent<{ publication: Publication; error: SessionError }>;
   'state': CustomEvent<SessionState>;
@@ -175,6 +193,8 @@ export declare class Session extends EventTarget {
   readonly tracks: ReadonlyMap<Id, RemoteTrack>;
   readonly publications: ReadonlySet<Publication>;
   readonly speakers: readonly Speaker[];
+  /** How well whose media gets through, one's own included; looked at every 2 s. */
+  readonly quality: ReadonlyMap<Id, Quality>;
   readonly peerConnection: RTCPeerConnection | null;
   /** Resolves once the host took the track; throws a SessionError with the reason where it did not. */
   publish(track: MediaStreamTrack, options?: PublishOptions): Promise<Publication>;
@@ -209,6 +229,15 @@ export declare function join(options: JoinOptions): Promise<Session>;
 export declare function retryDelay(attempt: number): number;
 /** The layer that fills an element of this width in device pixels. */
 export declare function layerFor(width: number, encodings?: number): number;
+/** What figures mean to somebody in a call: 3 good, 2 fair, 1 poor, 0 nothing gets through. */
+export declare function qualityLevel(figures: {
+  loss?: number;
+  roundTripMs?: number;
+  allowance?: RemoteTrack['allowance'];
+  /** A camera shows no new picture. */
+  frozen?: boolean;
+  silent?: boolean;
+}): Quality['level'];
 /** What to send of a video of this width, lowest first. */
 export declare function encodingsFor(
   width: number,

@@ -29,6 +29,13 @@ const ICE_RESTART_EVERY_MS = 4_000;
 const GROW_AFTER_MS = 50;
 const SHRINK_AFTER_MS = 500;
 
+/** How often it is looked at how well everyone's media gets through, and beyond what it is fair or poor. */
+const QUALITY_EVERY_MS = 2_000;
+const FAIR = { loss: 0.03, roundTripMs: 250 };
+const POOR = { loss: 0.1, roundTripMs: 600 };
+/** Fewer packets than this say nothing of a share that is lost. */
+const LOSS_OF_PACKETS = 10;
+
 /** With it the host tells layers and keyframes apart without looking at the payload. Browsers leave it out by default. */
 const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
 /** One stream of these may hold spatial layers (SVC); how many is told nowhere, so as many as anybody sends. */
@@ -97,6 +104,14 @@ function simulcastFor(width, simulcast) {
   const half = { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: width >= 960 ? 500_000 : 150_000 };
   const quarter = { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 };
   return width >= 960 ? [quarter, half, full] : [half, full];
+}
+
+/** What figures mean to somebody in a call: 3 good, 2 fair, 1 poor, 0 nothing gets through. */
+export function qualityLevel({ loss = 0, roundTripMs = 0, allowance = 'full', frozen = false, silent = false }) {
+  if (silent) return 0;
+  if (frozen || allowance === 'nothing' || loss > POOR.loss || roundTripMs > POOR.roundTripMs) return 1;
+  if (allowance === 'reduced' || loss > FAIR.loss || roundTripMs > FAIR.roundTripMs) return 2;
+  return 3;
 }
 
 /** A browser's codecs with the wanted ones (`VP9`, `H264`, …) first, in the order wanted; null where it has none. */
@@ -323,6 +338,75 @@ class RemoteTrack {
 }
 
 /**
+ * Tells from the browser's counters how well each person's media gets through: others' as it arrives here, one's own
+ * by both ways to the host. Knows nothing of sessions.
+ */
+class QualityMeter {
+  #counters = new Map();
+  #losses = new Map();
+
+  /** One look; `own` says who this is and whether the path stands. Returns a quality by person, where it is known. */
+  read(report, own, tracks) {
+    const stats = [...report.values()];
+    const streams = new Map(stats.filter(({ type }) => type === 'inbound-rtp').map((one) => [one.mid, one]));
+    const people = new Map();
+    for (const track of tracks) {
+      const stream = track.mid !== null && streams.get(track.mid);
+      if (stream) this.#add(people, track, this.#since(stream));
+    }
+    const quality = new Map();
+    for (const [person, { allowance, frozen, bytes, lost, received, ms }] of people) {
+      const loss = this.#smooth(person, lost, received);
+      const level = qualityLevel({ loss, allowance, frozen, silent: frozen && bytes === 0 });
+      quality.set(person, { person, level, loss, roundTripMs: null, kbps: ms > 0 ? Math.round((bytes * 8) / ms) : 0 });
+    }
+    const pair = report.get(stats.find(({ type }) => type === 'transport')?.selectedCandidatePairId);
+    if (pair || !own.connected) quality.set(own.person, this.#own(own, stats, pair, [...people.values()]));
+    return quality;
+  }
+
+  #own({ person, connected }, stats, pair, people) {
+    const sum = (name) => people.reduce((total, one) => total + one[name], 0);
+    const incoming = this.#smooth(person, sum('lost'), sum('received'));
+    const told = stats.filter(({ type }) => type === 'remote-inbound-rtp').map(({ fractionLost = 0 }) => fractionLost);
+    const loss = Math.max(incoming, ...told);
+    const roundTripMs = pair?.currentRoundTripTime === undefined ? null : Math.round(pair.currentRoundTripTime * 1_000);
+    const held = stats.some(({ type, qualityLimitationReason }) => type === 'outbound-rtp' && qualityLimitationReason === 'bandwidth');
+    const level = qualityLevel({
+      loss, roundTripMs: roundTripMs ?? 0, allowance: held ? 'reduced' : 'full', silent: !connected,
+    });
+    return { person, level, loss, roundTripMs, kbps: Math.round((pair?.availableOutgoingBitrate ?? 0) / 1_000) };
+  }
+
+  #add(people, { person, source, paused, allowance }, since) {
+    const sum = people.get(person) ?? { allowance: 'full', frozen: false, bytes: 0, lost: 0, received: 0, ms: 0 };
+    people.set(person, sum);
+    for (const name of ['bytes', 'lost', 'received']) sum[name] += since[name];
+    sum.ms = Math.max(sum.ms, since.ms);
+    if (allowance === 'nothing' || sum.allowance === 'full') sum.allowance = allowance;
+    // A shared screen may rest, and so may a sound that is not among the loudest; a camera does not.
+    if (source === 'camera' && !paused && allowance !== 'nothing' && since.ms > 0 && since.frames === 0) sum.frozen = true;
+  }
+
+  /** What a stream's counters grew by since the last look. */
+  #since({ id, timestamp, bytesReceived = 0, packetsLost = 0, packetsReceived = 0, framesDecoded = 0 }) {
+    const now = { ms: timestamp, bytes: bytesReceived, lost: packetsLost, received: packetsReceived, frames: framesDecoded };
+    const before = this.#counters.get(id) ?? now;
+    this.#counters.set(id, now);
+    return Object.fromEntries(Object.keys(now).map((name) => [name, Math.max(0, now[name] - before[name])]));
+  }
+
+  /** One bad moment is not yet a bad connection. */
+  #smooth(person, lost, received) {
+    const before = this.#losses.get(person) ?? 0;
+    const all = lost + received;
+    const now = all < LOSS_OF_PACKETS ? before : (before + lost / all) / 2;
+    this.#losses.set(person, now);
+    return now;
+  }
+}
+
+/**
  * Messages to everyone else in the room who opened a channel of the same label. Outlives reconnections. Events:
  * `message` ({ person, data }), `open`, `close`. Knows nothing of sessions but what it is given.
  */
@@ -423,7 +507,10 @@ export class Session extends EventTarget {
   #iceTimer = null;
   #everConnected = false;
   #tiles;
+  #meter = new QualityMeter();
+  #quality = new Map();
   #clock = null;
+  #qualityClock = null;
   #stopListening = new AbortController();
 
   room;
@@ -478,6 +565,11 @@ export class Session extends EventTarget {
   /** What this person sends. */
   get publications() {
     return this.#publications;
+  }
+
+  /** How well whose media gets through, this person's own included; looked at every 2 s. */
+  get quality() {
+    return this.#quality;
   }
 
   /** The connection itself, for statistics; a rejoin replaces it. */
@@ -706,6 +798,7 @@ export class Session extends EventTarget {
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', ...this.#options.rtcConfiguration });
     pc.oniceconnectionstatechange = () => pc === this.#pc && this.#onIceState();
     this.#pc = pc;
+    this.#meter = new QualityMeter();
     this.#everConnected = false;
     this.#idleSenders = [];
     this.#wantedSections = { audio: 0, video: 0 };
@@ -1081,6 +1174,19 @@ export class Session extends EventTarget {
     this.#clock = setInterval(() => {
       if (this.#channel && performance.now() - this.#channel.heardAt > SILENCE_MS) this.#probe();
     }, SILENCE_MS / 2);
+    this.#qualityClock = setInterval(() => this.#measureQuality(), QUALITY_EVERY_MS);
+  }
+
+  async #measureQuality() {
+    const pc = this.#pc;
+    const report = await pc?.getStats().catch(() => null); // it may just have been closed
+    if (!report || pc !== this.#pc) return;
+    const own = { person: this.person, connected: this.#state === 'connected' };
+    const before = this.#quality;
+    this.#quality = this.#meter.read(report, own, this.#tracks.values());
+    const { gone } = difference(before, this.#quality);
+    const changed = [...this.#quality.values()].some(({ person, level }) => before.get(person)?.level !== level);
+    if (changed || gone.length > 0) this.#emit('quality', this.#quality);
   }
 
   #request(type, fields, timeout) {
@@ -1105,6 +1211,7 @@ export class Session extends EventTarget {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
     clearInterval(this.#clock);
+    clearInterval(this.#qualityClock);
     this.#stopListening.abort();
     this.#closePeerConnection();
     this.#tiles.close();

@@ -44,6 +44,19 @@ test('the stock page', { timeout: 120_000 }, async (t) => {
     await Promise.all([ada.close(), grace.close()]);
   });
 
+  await t.test('each connection has its bars, and words for who cannot see them', async () => {
+    const ada = await enter(browser, host.url, { room: 'quay', name: 'Ada' });
+    const grace = await enter(browser, host.url, { room: 'quay', name: 'Grace' });
+    for (const tile of ['.tile.self', '.tile:not(.self)']) {
+      const bars = grace.locator(`${tile} .quality`);
+      await bars.waitFor({ timeout: 15_000 });
+      await until('a level is told', 15_000, async () => /^[123]$/.test(await bars.getAttribute('data-level')));
+      assert.match(await bars.getAttribute('aria-label'), /^(Good|Fair|Poor) connection$/);
+      assert.match(await bars.getAttribute('title'), /% lost.* kbit\/s$/);
+    }
+    await Promise.all([ada.close(), grace.close()]);
+  });
+
   await t.test('fits 360 px, light and dark, without anything beyond the edge', async () => {
     const page = await enter(browser, host.url, { room: 'quay', name: 'Ada' });
     await page.setViewportSize({ width: 360, height: 740 });

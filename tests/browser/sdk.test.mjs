@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
-import { codecOrder, difference, encodingsFor, frame, join, layerFor, retryDelay, sessionAddress, unframe } from '../../sdk/js/tidegate.js';
+import { codecOrder, difference, encodingsFor, frame, join, layerFor, qualityLevel, retryDelay, sessionAddress, unframe } from '../../sdk/js/tidegate.js';
 
 describe('pure parts', () => {
   it('retries from 0.25 s to 2 s', () => {
@@ -15,6 +15,14 @@ describe('pure parts', () => {
   it('asks for the layer that fills an element', () => {
     const cases = [[0, 3, 0], [320, 3, 0], [401, 3, 1], [800, 3, 1], [801, 3, 2], [4000, 3, 2], [1200, 2, 1], [1200, 1, 0]];
     for (const [width, encodings, layer] of cases) assert.equal(layerFor(width, encodings), layer, `${width} of ${encodings}`);
+  });
+
+  it('calls a connection what somebody in a call would', () => {
+    const cases = [
+      [{}, 3], [{ loss: 0.02, roundTripMs: 120 }, 3], [{ loss: 0.05 }, 2], [{ roundTripMs: 300 }, 2], [{ allowance: 'reduced' }, 2],
+      [{ loss: 0.2 }, 1], [{ roundTripMs: 900 }, 1], [{ allowance: 'nothing' }, 1], [{ frozen: true }, 1], [{ frozen: true, silent: true }, 0],
+    ];
+    for (const [figures, level] of cases) assert.equal(qualityLevel(figures), level, JSON.stringify(figures));
   });
 
   it('sends as many encodings as the browser really encodes, lowest first', () => {
@@ -74,6 +82,7 @@ class Script {
   answerOffers = true;
   people = [];
   tracks = [];
+  receiving = [];
 
   get types() {
     return this.heard.map(({ type }) => type).filter((type) => type !== 'stats');
@@ -98,7 +107,7 @@ class Script {
     if (!this.answerOffers) return undefined;
     setTimeout(() => {
       this.offersInFlight -= 1;
-      ok({ sdp: 'answer', published: message.tracks.map(({ mid }) => ({ mid, producer: 100 + (this.producers += 1) })) });
+      ok({ sdp: 'answer', published: message.tracks.map(({ mid }) => ({ mid, producer: 100 + (this.producers += 1) })), receiving: this.receiving });
     }, 50);
     return undefined;
   }
@@ -175,6 +184,9 @@ class FakePeerConnection {
   }
   close() {
     this.closed = true;
+  }
+  async getStats() {
+    return new Map(this.stats?.map((one) => [one.id, one]));
   }
 }
 
@@ -523,6 +535,44 @@ describe('a session', () => {
     script.tracks = ['vp9', 'vp8'].map((codec, n) => ({ producer: n, person: 2, kind: 'video', source: 'camera', codec, encodings: 1 }));
     const session = await joined();
     assert.deepEqual([...session.tracks.values()].map(({ codec, layers }) => [codec, layers]), [['vp9', 3], ['vp8', 1]]);
+  });
+
+  it("tells how well everyone's media gets through, and when that changes", async () => {
+    script.people = [{ person: 2, name: 'Grace' }];
+    script.tracks = [{ producer: 7, person: 2, kind: 'video', source: 'camera', codec: 'vp8', encodings: 1 }];
+    script.receiving = [{ mid: '0', ...script.tracks[0] }];
+    const session = await joined();
+    const told = [];
+    session.addEventListener('quality', ({ detail }) => told.push([...detail.values()].map(({ person, level }) => [person, level])));
+    await pass(100);
+    const stream = { id: 'in', type: 'inbound-rtp', mid: '0', timestamp: 0, bytesReceived: 0, packetsReceived: 0, packetsLost: 0, framesDecoded: 0 };
+    const pair = { id: 'pair', type: 'candidate-pair', currentRoundTripTime: 0.02, availableOutgoingBitrate: 900_000 };
+    session.peerConnection.stats = [stream, pair, { id: 't', type: 'transport', selectedCandidatePairId: 'pair' }];
+    const look = async (received, lost, frames) => {
+      stream.timestamp += 2_000;
+      stream.bytesReceived += received * 1_000;
+      stream.packetsReceived += received;
+      stream.packetsLost += lost;
+      stream.framesDecoded += frames;
+      await pass(2_000);
+    };
+    await look(100, 0, 30);
+    await look(100, 0, 30);
+    assert.deepEqual(told, [[[2, 3], [1, 3]]], 'told once');
+    assert.deepEqual(session.quality.get(2), { person: 2, level: 3, loss: 0, roundTripMs: null, kbps: 400 });
+    assert.deepEqual(session.quality.get(1), { person: 1, level: 3, loss: 0, roundTripMs: 20, kbps: 900 });
+    await look(90, 10, 30);
+    assert.deepEqual(told.at(-1), [[2, 2], [1, 2]], 'a bad way to here shows at both');
+    await look(100, 0, 30);
+    await look(0, 0, 0);
+    assert.deepEqual(told.at(-1), [[2, 0], [1, 3]], 'a camera that shows nothing new and sends nothing is lost');
+    script.say({ type: 'person-left', person: 2 });
+    await pass(2_000);
+    assert.deepEqual(told.at(-1), [[1, 3]]);
+    await session.leave();
+    const times = told.length;
+    await pass(5_000);
+    assert.equal(told.length, times, 'nothing is told of a session that is over');
   });
 
   it('leaves for good', async () => {

@@ -1,12 +1,13 @@
 /**
  * The stock meeting room: form, devices, tiles and buttons around one session.
- * Knows nothing of negotiation or reconnection: /sdk/tidegate.js does those.
+ * Knows nothing of negotiation or reconnection (/sdk/tidegate.js does those), nor of how tiles stand (/stage.js).
  *
  * The address may say `room`, `name`, `token`, `auto=1` (join at once), `audio=0`, `video=0` and
  * `camera=1280x720`. A token is taken out of the address bar before anything else happens.
  */
 
 import { join } from '/sdk/tidegate.js';
+import { Stage } from '/stage.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -19,7 +20,7 @@ const own = { audio: null, video: null, micOn: query.get('audio') !== '0', camer
 let publications = {};
 /** Tiles by key: the person, or the screen's producer. */
 const tiles = new Map();
-let pinned = null;
+const stage = new Stage($('grid'), tiles);
 /** Messages that came while nobody looked at the chat. */
 let unread = 0;
 /** Older messages leave the page: a room may go on for days. */
@@ -57,6 +58,10 @@ function listen() {
   $('screen-button').hidden = !navigator.mediaDevices?.getDisplayMedia;
   $('screen-button').addEventListener('click', toggleScreen);
   $('leave-button').addEventListener('click', () => session?.leave());
+  $('view-button').addEventListener('click', () => {
+    stage.choose(stage.view === 'grid' ? 'speaker' : 'grid');
+    paintView();
+  });
   $('copy').addEventListener('click', copyLink);
   $('chat-button').addEventListener('click', () => openChat($('chat-panel').hidden));
   $('chat-form').addEventListener('submit', (event) => {
@@ -236,6 +241,7 @@ function showRoom() {
     'track-unplayable': ({ detail }) => showNotice(detail.message),
     'publish-refused': ({ detail }) => showNotice(detail.error.message),
     'speakers': ({ detail }) => paintSpeakers(detail),
+    'quality': () => paintQuality(),
     'message': ({ detail }) => typeof detail.data === 'string' && showMessage(nameOf(detail.person), detail.data),
     'message-refused': ({ detail }) => showMessage('', detail.message, 'refused'),
     'state': () => onState(),
@@ -310,6 +316,7 @@ function onEnded({ code, message }) {
   publications.screen?.track.stop();
   publications = {};
   for (const key of [...tiles.keys()]) removeTile(key);
+  stage.reset();
   $('sounds').replaceChildren();
   $('messages').replaceChildren();
   openChat(false);
@@ -394,16 +401,19 @@ function addTile(key, name, source, self = false) {
   element.className = self ? 'tile self' : 'tile';
   Object.assign(element.dataset, { person: String(key), kind: 'video', source, video: 'off', muted: 'false', speaking: 'false', state: 'waiting' });
   element.innerHTML = `<span class="avatar" aria-hidden="true"></span><video playsinline autoplay muted></video>
-    <div class="label"><svg role="img" aria-label="muted"><use href="#mic-off"/></svg><span class="who"></span></div>
+    <div class="label"><svg role="img" aria-label="muted"><use href="#mic-off"/></svg><span class="who"></span><span class="quality" role="img" hidden><i></i><i></i><i></i></span></div>
     <button type="button" class="enlarge" aria-pressed="false"><svg aria-hidden="true"><use href="#enlarge"/></svg></button>`;
   element.setAttribute('aria-label', name);
   element.querySelector('.who').textContent = name;
   const enlarge = element.querySelector('.enlarge');
   enlarge.setAttribute('aria-label', `Enlarge ${name}`);
-  enlarge.addEventListener('click', () => pin(pinned === key ? null : key));
+  enlarge.addEventListener('click', () => {
+    stage.togglePin(key);
+    paintView();
+  });
   const video = element.querySelector('video');
   video.addEventListener('resize', () => (element.dataset.state = 'live'));
-  const tile = { element, video, detach: null };
+  const tile = { element, video, source, detach: null };
   tiles.set(key, tile);
   paintAvatar(element, name);
   $('grid').append(element);
@@ -417,7 +427,6 @@ function removeTile(key) {
   tile.detach?.();
   tile.element.remove();
   tiles.delete(key);
-  if (pinned === key) pinned = null;
   arrange();
 }
 
@@ -485,33 +494,39 @@ function paintTrack(track) {
 function paintSpeakers(speakers) {
   const speaking = new Set(speakers.map(({ person }) => (person === session.person ? 'self' : person)));
   for (const [key, { element }] of tiles) element.dataset.speaking = String(speaking.has(key));
+  stage.speaking([...speaking]);
 }
 
-function pin(key) {
-  pinned = key;
-  for (const [other, { element }] of tiles) {
-    element.classList.toggle('pinned', other === key);
-    element.querySelector('.enlarge').setAttribute('aria-pressed', String(other === key));
+/** What bars and words say of a connection, by its level. */
+const QUALITIES = ['Connection lost', 'Poor connection', 'Fair connection', 'Good connection'];
+
+function paintQuality() {
+  for (const [key, { element, source }] of tiles) {
+    const bars = element.querySelector('.quality');
+    const quality = source === 'camera' ? session.quality.get(key === 'self' ? session.person : key) : undefined;
+    bars.hidden = !quality;
+    if (!quality) continue;
+    bars.dataset.level = String(quality.level);
+    bars.setAttribute('aria-label', QUALITIES[quality.level]);
+    const roundTrip = quality.roundTripMs === null ? '' : `, ${quality.roundTripMs} ms to the host and back`;
+    bars.title = `${QUALITIES[quality.level]}: ${Math.round(quality.loss * 100)}% lost${roundTrip}, ${quality.kbps} kbit/s`;
   }
-  arrange();
 }
 
-/** Chooses the number of columns that gives 16:9 tiles the largest area. */
+/** Brings the tiles, and what is said of them, in line with who is here and how much room there is. */
 function arrange() {
-  const grid = $('grid');
-  const count = tiles.size;
-  $('count').textContent = count === 1 ? 'Only you' : `${count} people`.replace(/^\d+/, String(session ? session.people.size + 1 : count));
-  grid.toggleAttribute('data-pinned', pinned !== null);
-  grid.toggleAttribute('data-alone', count === 1);
-  grid.style.setProperty('--others', Math.max(1, count - 1));
-  let best = { columns: 1, area: 0 };
-  for (let columns = 1; columns <= count; columns++) {
-    const width = grid.clientWidth / columns;
-    const height = grid.clientHeight / Math.ceil(count / columns);
-    const area = Math.min(width, (height * 16) / 9) * Math.min(height, (width * 9) / 16);
-    if (area > best.area) best = { columns, area };
-  }
-  grid.style.setProperty('--columns', best.columns);
+  stage.arrange();
+  const others = session ? session.people.size : tiles.size - 1;
+  $('count').textContent = others < 1 ? 'Only you' : `${others + 1} people`;
+  paintView();
+}
+
+/** The button says what it would do. */
+function paintView() {
+  const [icon, words] = stage.view === 'grid' ? ['speaker', 'Speaker view'] : ['grid-view', 'Grid view'];
+  $('view-button').hidden = tiles.size < 2;
+  $('view-button').querySelector('use').setAttribute('href', `#${icon}`);
+  $('view-button').querySelector('span').textContent = words;
 }
 
 // Painting
