@@ -1,0 +1,100 @@
+/**
+ * Joiners of a running broadcast: while the chain since the last keyframe is fresh, one sees a picture without asking
+ * the publisher for a keyframe, and soon plays as promptly as one who began with a new keyframe.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openBrowser, openPage } from './browser.mjs';
+import { keyframeRequests, played, publish, watch } from './codecs.mjs';
+import { startHost } from './host.mjs';
+import { until } from './until.mjs';
+
+const ROOM = 'broadcast';
+const CAMERA = [320, 180];
+const FRAMES_PER_SECOND = 15;
+const START_MS = 30_000;
+/** As encoders of broadcasts do; a chain of the host's is fresh for longer. */
+const KEYFRAME_EVERY_MS = 500;
+const DELAY_MS = 150;
+
+test('a joiner of a running broadcast', { timeout: 120_000 }, async (t) => {
+  const host = await startHost(t);
+  const browser = await openBrowser(t);
+  const open = () => openPage(browser, `${host.url}/icon.svg`);
+  const [publisher, first, second] = [await open(), await open(), await open()];
+  await publisher.evaluate(publish, { room: ROOM, size: CAMERA });
+
+  await t.test('with a stale chain a keyframe is asked for', async () => {
+    await until('the first keyframe is long past', START_MS, () => publisher.evaluate(hasEncoded, 4 * FRAMES_PER_SECOND));
+    const before = await publisher.evaluate(keyframeRequests);
+    await begin(first);
+    assert.ok((await publisher.evaluate(keyframeRequests)) > before);
+    assert.equal(await first.evaluate(replays), 0);
+  });
+
+  await t.test('with a fresh one none is', async () => {
+    await publisher.evaluate(makeKeyframes, KEYFRAME_EVERY_MS);
+    const before = await publisher.evaluate(keyframeRequests);
+    await begin(second);
+    assert.equal(await publisher.evaluate(keyframeRequests), before, 'the publisher was asked for a keyframe');
+    assert.equal(await second.evaluate(replays), 1);
+  });
+
+  await t.test('after 3 s it plays as promptly as the other', async (t) => {
+    const watchers = [first, second];
+    const plays = (seconds) => until(`${seconds} s have been played`, START_MS, async () =>
+      (await second.evaluate(played)).frames > seconds * FRAMES_PER_SECOND);
+    await plays(3);
+    await Promise.all(watchers.map((page) => page.evaluate(jitterBufferDelay)));
+    // A busy machine may hold one page up for a second, but not for three.
+    const differences = [];
+    for (const second of [4, 5, 6]) {
+      await plays(second);
+      const [without, after] = await Promise.all(watchers.map((page) => page.evaluate(jitterBufferDelay)));
+      t.diagnostic(`jitter buffers: ${without} ms without a replay, ${after} ms after one`);
+      differences.push(Math.abs(after - without));
+      if (differences.at(-1) < DELAY_MS) return;
+    }
+    assert.fail(`jitter buffers differ by ${differences.join(', ')} ms`);
+  });
+
+  assert.equal(await host.stop(), 0, host.log);
+});
+
+/** Joins and waits for a picture that moves. */
+async function begin(page) {
+  await page.evaluate(watch, { room: ROOM });
+  await until('a picture moves', START_MS, async () => (await page.evaluate(played)).frames > 3);
+}
+
+/** Whether so many frames have been encoded, of which only the first was a keyframe. */
+async function hasEncoded(wanted) {
+  const report = [...(await window.session.peerConnection.getStats()).values()];
+  const { framesEncoded = 0 } = report.find(({ type }) => type === 'outbound-rtp') ?? {};
+  return framesEncoded >= wanted;
+}
+
+/** Makes the publisher's encoder begin anew so often, by itself. */
+async function makeKeyframes(every) {
+  const [publication] = window.session.publications;
+  const { sender } = window.session.peerConnection.getTransceivers().find((one) => one.sender.track === publication.track);
+  const make = () => sender.setParameters(sender.getParameters(), { encodingOptions: [{ keyFrame: true }] });
+  await make();
+  setInterval(make, every);
+}
+
+/** How often this page's consumer began with what the host held. */
+async function replays() {
+  const { consumers } = await window.session.hostStats();
+  return consumers.reduce((sum, [, stats]) => sum + stats.replays, 0);
+}
+
+/** What a frame waited in the jitter buffer, in ms, since this was asked last. */
+async function jitterBufferDelay() {
+  const report = [...(await window.session.peerConnection.getStats()).values()];
+  const { jitterBufferDelay: total, jitterBufferEmittedCount: count } = report.find(({ type }) => type === 'inbound-rtp');
+  const before = window.emitted ?? { total: 0, count: 0 };
+  window.emitted = { total, count };
+  return Math.round(((total - before.total) * 1_000) / Math.max(1, count - before.count));
+}
