@@ -107,6 +107,13 @@ class Host {
     if (!response?.ok) throw new Error(`/api/v1/${part} answered ${response?.status}`);
     return (await response.json())[part];
   }
+
+  /** Tells the admin API to do something. */
+  async order(path, body) {
+    const headers = { 'Content-Type': 'application/json' };
+    const response = await fetch(`${this.url}/api/v1/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`/api/v1/${path} answered ${response.status}: ${await response.text()}`);
+  }
 }
 
 /** Runs the host where it must not start; resolves to its exit code and what it said. */
