@@ -46,4 +46,5 @@ mod waiting;
 pub use config::{MOST_SHARDS, ShardsConfig, StartError};
 pub use counters::ShardCounters;
 pub use shards::{FromShard, QueueError, Seat, ShardSetup, Shards, Sink, prepare, start};
+pub use stream::fuzz_frames;
 pub use turn::{Flow, ShardLoop};

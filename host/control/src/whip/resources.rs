@@ -147,13 +147,22 @@ impl Resources {
         Ok(())
     }
 
-    fn ask(&self, name: &str, token: &Secret, ask: Ask) -> Result<(), Problem> {
+    /// Whether it stands, and may be changed with this token.
+    pub(super) fn check(&self, name: &str, token: &Secret) -> Result<(), Problem> {
+        self.desk(name, token).map(drop)
+    }
+
+    fn desk(&self, name: &str, token: &Secret) -> Result<Desk, Problem> {
         let desk = self.find(name)?;
-        if desk.token != chance::hash(token.expose().as_bytes()) {
-            let detail = "show the token that this resource was made with: Authorization: Bearer …";
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, "token-missing", detail));
+        if desk.token == chance::hash(token.expose().as_bytes()) {
+            return Ok(desk);
         }
-        desk.asks.try_send(ask).map_err(|error| match error {
+        let detail = "show the token that this resource was made with: Authorization: Bearer …";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "token-missing", detail))
+    }
+
+    fn ask(&self, name: &str, token: &Secret, ask: Ask) -> Result<(), Problem> {
+        self.desk(name, token)?.asks.try_send(ask).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => gone(),
             mpsc::error::TrySendError::Full(_) => {
                 let detail = format!("at most {WAITING} requests may wait for one resource");

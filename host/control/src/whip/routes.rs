@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -30,7 +30,8 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const LOOK_AGAIN_S: &str = "2";
 
 type Body = Result<Bytes, BytesRejection>;
-type Parameters = Query<BTreeMap<String, String>>;
+/// What every POST brings besides its path.
+type Post = (State<Arc<Door>>, ConnectInfo<Peer>, Query<BTreeMap<String, String>>, HeaderMap, Body);
 
 /// All paths.
 pub(crate) fn routes(door: &Arc<Door>) -> Router<Arc<Door>> {
@@ -45,6 +46,7 @@ pub(crate) fn routes(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/whep/{room}/{wanted}", post(watch_chosen).options(endpoint))
         .route("/resource/{name}", axum::routing::patch(patch).delete(end).options(resource))
         .layer(DefaultBodyLimit::max(OFFER_BYTES))
+        .route_layer(middleware::from_fn(naming_media_type))
         .route_layer(middleware::from_fn_with_state(Arc::clone(door), across_origins))
 }
 
@@ -57,11 +59,23 @@ async fn across_origins(State(door): State<Arc<Door>>, request: Request, next: N
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = next.run(request).await;
     if let Some(origin) = origin {
-        let exposed = HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Retry-After");
+        let exposed =
+            HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After");
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.insert(header::VARY, HeaderValue::from_name(header::ORIGIN));
+    }
+    response
+}
+
+/// Whoever sends a body of another type is told which one would do (RFC 5789, section 2.2).
+async fn naming_media_type(request: Request, next: Next) -> Response {
+    let (name, kind) =
+        if request.method() == Method::PATCH { (ACCEPT_PATCH, FRAGMENT) } else { (ACCEPT_POST, SDP) };
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        response.headers_mut().insert(name, HeaderValue::from_static(kind));
     }
     response
 }
@@ -85,12 +99,8 @@ fn preflight(headers: &[(HeaderName, &'static str)]) -> Response {
     responses((status = 201, body = String, content_type = "application/sdp", description = "The answer; `Location` names the resource, `ETag` its ICE session."),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn publish(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
     room: Result<Path<String>, PathRejection>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Body,
+    (State(door), ConnectInfo(peer), Query(parameters), headers, body): Post,
 ) -> Result<Response, Problem> {
     let room = room.map_err(|_| unreadable_path())?.0;
     let (offer, sdp) = read_offer(&headers, body)?;
@@ -123,16 +133,11 @@ pub(crate) async fn publish(
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to play yet; `Retry-After` says when to look again."),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn watch(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
     room: Result<Path<String>, PathRejection>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Body,
+    post: Post,
 ) -> Result<Response, Problem> {
     let room = room.map_err(|_| unreadable_path())?.0;
-    let visit = Visit { door: &door, peer, token: bearer(&headers), door_name: "whep" };
-    play(visit, &room, &Wanted::Any, &parameters, read_offer(&headers, body)?).await
+    play(&room, &Wanted::Any, post).await
 }
 
 /// WHEP of one track (`producer-7`), or of one person by id (`person-3`), name or identity.
@@ -145,16 +150,11 @@ pub(crate) async fn watch(
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to play yet; `Retry-After` says when to look again."),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn watch_chosen(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
     path: Result<Path<(String, String)>, PathRejection>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Body,
+    post: Post,
 ) -> Result<Response, Problem> {
     let (room, wanted) = path.map_err(|_| unreadable_path())?.0;
-    let visit = Visit { door: &door, peer, token: bearer(&headers), door_name: "whep" };
-    play(visit, &room, &Wanted::read(&wanted), &parameters, read_offer(&headers, body)?).await
+    play(&room, &Wanted::read(&wanted), post).await
 }
 
 /// Trickles candidates (`If-Match` with the ICE session's tag), or restarts ICE (`If-Match: *` and new credentials).
@@ -172,14 +172,16 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let name = name.map_err(|_| unreadable_path())?.0;
+    let token = bearer(&headers);
+    // What would be refused without a precondition is refused for its own reason (RFC 9110, section 13.2.1).
+    door.resources.check(&name, &token)?;
     let text = read_body(&headers, body, FRAGMENT, FRAGMENT_BYTES)?;
     let fragment = Fragment::read(&text).map_err(|error| unfit_fragment(&error))?;
     let Some(if_match) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else {
         let detail = "say If-Match: the ICE session's ETag to trickle, * to restart";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "if-match-missing", detail));
     };
-    let patched =
-        door.resources.patch(&name, &bearer(&headers), if_match.trim().to_owned(), fragment).await?;
+    let patched = door.resources.patch(&name, &token, if_match.trim().to_owned(), fragment).await?;
     Ok(match patched {
         Patched::Noted => StatusCode::NO_CONTENT.into_response(),
         Patched::Restarted { fragment, tag } => {
@@ -235,20 +237,21 @@ impl Visit<'_> {
     }
 }
 
+/// Both forms of WHEP.
 async fn play(
-    visit: Visit<'_>,
     room: &str,
     wanted: &Wanted,
-    parameters: &BTreeMap<String, String>,
-    (offer, sdp): (Offer, String),
+    (State(door), ConnectInfo(peer), Query(parameters), headers, body): Post,
 ) -> Result<Response, Problem> {
+    let (offer, sdp) = read_offer(&headers, body)?;
+    let visit = Visit { door: &door, peer, token: bearer(&headers), door_name: "whep" };
     if !choice::receives(&offer) {
         let detail = "no section of the offer receives audio or video: one needs a=recvonly";
         return Err(choice::unfit(StatusCode::UNPROCESSABLE_ENTITY, "nothing-received", detail));
     }
     let resources = &visit.door.resources;
     let place = resources.admit(visit.peer.address.ip())?;
-    let (mut guest, entered) = visit.enter(room, parameters).await?;
+    let (mut guest, entered) = visit.enter(room, &parameters).await?;
     if !entered.grant.subscribe {
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-granted", "this person may not receive tracks"));
     }

@@ -4,6 +4,7 @@ use crate::config::Limits;
 use crate::sdp::fixtures::{NO_VP8, PUBLISH, RECEIVE, with_direction};
 use crate::{Control, ControlConfig, FromDirectory, Operations, ToDirectory};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_types::decision::{DecisionRecord, Grant, PolicyInfo};
@@ -47,6 +48,7 @@ impl Operations for Host {
 struct House {
     control: Arc<Control>,
     asked: Arc<Mutex<Vec<Request>>>,
+    refuse_restarts: Arc<AtomicBool>,
 }
 
 impl House {
@@ -57,12 +59,18 @@ impl House {
         let (to_directory, mut requests) = mpsc::channel(64);
         let control =
             Arc::new(Control::start(config, to_directory, Arc::new(Host)).await.expect("an open door"));
-        let house = Self { control: Arc::clone(&control), asked: Arc::default() };
-        let asked = Arc::clone(&house.asked);
+        let house =
+            Self { control: Arc::clone(&control), asked: Arc::default(), refuse_restarts: Arc::default() };
+        let (asked, refuses) = (Arc::clone(&house.asked), Arc::clone(&house.refuse_restarts));
         tokio::spawn(async move {
             while let Some(message) = requests.recv().await {
                 let ToDirectory::Request(request) = message else { continue };
-                let result = answer(&request);
+                let restarts = matches!(request.body, RequestBody::RestartIce { .. });
+                let result = if restarts && refuses.load(Ordering::Relaxed) {
+                    Err(RequestError::new(ErrorKind::Full, "too-busy", "not now"))
+                } else {
+                    answer(&request)
+                };
                 let (number, client) = (request.number, request.client);
                 asked.lock().expect("a list").push(request);
                 control.deliver(FromDirectory::Reply(Reply { number, client, result }));
@@ -335,22 +343,79 @@ async fn an_offer_that_cannot_be_served_is_refused_by_its_line() {
     ] {
         house.post(path, offer).await.is_problem(status, code, words);
     }
-    house.send("POST", "/whip/blue", &[("Content-Type", "text/plain")], PUBLISH).await.is_problem(
-        415,
-        "wrong-media-type",
-        "application/sdp",
-    );
+    let text = house.send("POST", "/whip/blue", &[("Content-Type", "text/plain")], PUBLISH).await;
+    text.is_problem(415, "wrong-media-type", SDP.1);
+    assert_eq!(text.header("accept-post"), SDP.1);
     let large = format!("{PUBLISH}{}", "a=x\r\n".repeat(60_000));
     house.post("/whip/blue", &large).await.is_problem(413, "body-unreadable", "bytes");
-    house.send("GET", "/whip/blue", &[], "").await.is_problem(405, "method-not-allowed", "");
     let (first, _) = house.publish().await;
     house.publish().await;
     house.post("/whip/blue", PUBLISH).await.is_problem(429, "too-many-resources", "2");
     assert_eq!(house.send("DELETE", &first, &[], "").await.status, 200);
     house.until(|asked| asked.contains(&"leave")).await;
-    for (body, status) in [("", 400), ("a=ice-ufrag:x", 400), ("hello", 400)] {
-        house.patch("/resource/any", "*", body).await.is_problem(status, "fragment-unfit", "");
+}
+
+/// Existence, then the token, then the body, then the precondition, then what is asked.
+#[tokio::test]
+async fn a_patch_is_refused_for_its_first_reason() {
+    let house = House::open(|_| {}).await;
+    let bearing = ("Authorization", "Bearer sesame");
+    let made = house.send("POST", "/whip/blue", &[SDP, bearing], PUBLISH).await;
+    let (path, tag) = (made.header("location"), made.header("etag"));
+    let text = ("Content-Type", "text/plain");
+    house.send("PATCH", "/resource/0123", &[], "hello").await.is_problem(404, "no-such-resource", "POST");
+    house.send("PATCH", path, &[text], "hello").await.is_problem(401, "token-missing", "Bearer");
+    let wrong = house.send("PATCH", path, &[text, bearing], TRICKLE).await;
+    wrong.is_problem(415, "wrong-media-type", FRAGMENT.1);
+    assert_eq!(wrong.header("accept-patch"), FRAGMENT.1);
+    for body in ["", "a=ice-ufrag:x", "hello"] {
+        let sent = house.send("PATCH", path, &[FRAGMENT, bearing], body).await;
+        sent.is_problem(400, "fragment-unfit", "");
     }
+    for (if_match, status, code) in [
+        (None, 428, "if-match-missing"),
+        (Some("\"other\""), 412, "another-ice-session"),
+        (Some(tag), 422, "another-ice-session"),
+    ] {
+        let condition = if_match.map(|tag| ("If-Match", tag));
+        let headers: Vec<_> = [FRAGMENT, bearing].into_iter().chain(condition).collect();
+        house.send("PATCH", path, &headers, NEW).await.is_problem(status, code, "");
+    }
+    assert_eq!(house.send("DELETE", path, &[bearing], "").await.status, 200);
+    house.send("PATCH", path, &[], "hello").await.is_problem(410, "resource-gone", "POST");
+}
+
+/// RFC 9725 keeps them for later versions of itself.
+#[tokio::test]
+async fn methods_without_a_meaning_are_refused() {
+    let house = House::open(|_| {}).await;
+    let (path, _) = house.publish().await;
+    for (path, methods, allowed) in [
+        ("/whip/blue", &["GET", "PUT", "DELETE", "PATCH"][..], "POST"),
+        ("/whep/blue", &["GET", "PUT", "DELETE", "PATCH"], "POST"),
+        ("/whep/blue/Ada", &["GET", "PUT"], "POST"),
+        (&path, &["GET", "PUT", "POST"], "DELETE"),
+    ] {
+        for method in methods {
+            let refused = house.send(method, path, &[], "").await;
+            refused.is_problem(405, "method-not-allowed", "");
+            assert!(refused.header("allow").contains(allowed), "{method} {path}: {}", refused.head);
+        }
+    }
+}
+
+/// What goes on is worth more than what was asked for (RFC 9725, section 4.3.3).
+#[tokio::test]
+async fn a_restart_that_fails_leaves_the_resource_as_it_is() {
+    let house = House::open(|_| {}).await;
+    let (path, tag) = house.publish().await;
+    house.refuse_restarts.store(true, Ordering::Relaxed);
+    let failed = house.patch(&path, "*", NEW).await;
+    failed.is_problem(503, "too-busy", "");
+    assert_eq!(failed.header("retry-after"), "1");
+    assert_eq!(house.patch(&path, &tag, TRICKLE).await.status, 204, "the old ICE session stands");
+    house.refuse_restarts.store(false, Ordering::Relaxed);
+    assert_eq!(house.patch(&path, "*", NEW).await.status, 200);
 }
 
 #[tokio::test]

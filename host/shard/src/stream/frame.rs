@@ -105,6 +105,46 @@ impl Outbound {
     }
 }
 
+/// What a fuzzer calls: the first byte says how the others are cut into reads. Must not panic; the same frames come out
+/// however the stream is cut, and what was written is read back.
+pub fn fuzz_frames(bytes: &[u8]) {
+    let Some((&cut, stream)) = bytes.split_first() else { return };
+    let cut = usize::from(cut) + 1;
+    let frames = read_in_parts(stream, cut);
+    assert_eq!(frames, read_in_parts(stream, ROOM), "cut by {cut}");
+    assert!(frames.iter().all(|frame| (1..=BUFFER_BYTES).contains(&frame.len())));
+    let mut outbound = Outbound::default();
+    let taken: Vec<Vec<u8>> = frames.into_iter().filter(|frame| outbound.push(Class::Video, frame)).collect();
+    let mut written = Vec::new();
+    while !outbound.waiting().is_empty() {
+        let part = outbound.waiting().len().min(cut);
+        written.extend_from_slice(&outbound.waiting()[..part]);
+        outbound.written(part);
+    }
+    assert_eq!(read_in_parts(&written, cut), taken, "written and read by {cut}");
+}
+
+/// The frames of a stream up to where it ends, or is not worth trusting.
+fn read_in_parts(mut stream: &[u8], cut: usize) -> Vec<Vec<u8>> {
+    let (mut inbound, mut frames) = (Inbound::default(), Vec::new());
+    while !stream.is_empty() {
+        let space = inbound.space();
+        assert!(!space.is_empty(), "a read that takes nothing looks like an end");
+        let (part, rest) = stream.split_at(cut.min(space.len()).min(stream.len()));
+        space[..part.len()].copy_from_slice(part);
+        inbound.filled(part.len());
+        stream = rest;
+        loop {
+            match inbound.next() {
+                Ok(Some(frame)) => frames.push(frame.to_vec()),
+                Ok(None) => break,
+                Err(TooLong) => return frames,
+            }
+        }
+    }
+    frames
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ALL_BYTES, BUFFER_BYTES, Class, Inbound, Outbound, PICTURES_BYTES, TooLong};

@@ -10,6 +10,7 @@ mod tests;
 
 use crate::counters::{Counters, Dropped};
 use crate::group::answerable;
+pub use frame::fuzz_frames;
 use frame::{Inbound, Outbound};
 use mio::event::{Event, Source as _};
 use mio::net::{TcpListener, TcpStream};
