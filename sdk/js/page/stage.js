@@ -81,12 +81,14 @@ export class Stage {
   /** To be called whenever tiles come, go, or the window's size changes. */
   arrange() {
     const large = this.#large();
-    for (const [key, { element }] of this.#tiles) {
+    const columns = this.#columns();
+    [...this.#tiles].forEach(([key, { element }], n) => {
       element.classList.toggle('large', key === large);
       element.querySelector('.enlarge').setAttribute('aria-pressed', String(key === this.#pinned));
-    }
+      element.style.gridColumn = large === null ? this.#column(n, columns) : '';
+    });
     this.#grid.dataset.layout = large === null ? 'grid' : this.#strip();
-    this.#grid.style.setProperty('--columns', this.#columns());
+    this.#grid.style.setProperty('--halves', 2 * columns);
     this.#grid.style.setProperty('--others', Math.max(1, this.#tiles.size - 1));
   }
 
@@ -104,6 +106,13 @@ export class Stage {
     const area = (columns) => picture(width / columns, height / Math.ceil(count / columns));
     const choices = Array.from({ length: Math.max(1, count) }, (_, n) => n + 1);
     return choices.reduce((best, columns) => (area(columns) > area(best) ? columns : best));
+  }
+
+  /** Where the n-th tile stands, in halves of columns: the last row is centred if it is not full. */
+  #column(n, columns) {
+    const last = this.#tiles.size % columns;
+    const begins = last > 0 && n === this.#tiles.size - last;
+    return begins ? `${columns - last + 1} / span 2` : 'span 2';
   }
 
   #room() {
