@@ -12,9 +12,12 @@ const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
 export const SMALL = '320x180';
 export const LARGE = '1280x720';
 
-/** With `PAGES=source` the working tree's scripts and styles are served in place of those in the host: no build to try a change. */
+/**
+ * With `PAGES=source` the working tree's scripts and styles are served in place of those in the host: no build to try a
+ * change. Documents are not: the browser would not let them reach the host.
+ */
 const SOURCES = process.env.PAGES === 'source' && {
-  '/room.js': 'page/room.js', '/stage.js': 'page/stage.js', '/room.css': 'page/room.css', '/icon.svg': 'page/icon.svg',
+  '/room.js': 'page/room.js', '/stage.js': 'page/stage.js', '/room.css': 'page/room.css',
   '/console.js': 'console/console.js', '/console.css': 'console/console.css', '/sdk/tidegate.js': 'tidegate.js',
 };
 

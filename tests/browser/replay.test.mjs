@@ -17,12 +17,14 @@ const START_MS = 30_000;
 /** As encoders of broadcasts do; a chain of the host's is fresh for longer. */
 const KEYFRAME_EVERY_MS = 500;
 const DELAY_MS = 150;
+const ATTEMPTS = 3;
 
 test('a joiner of a running broadcast', { timeout: 120_000 }, async (t) => {
   const host = await startHost(t);
   const browser = await openBrowser(t);
-  const open = () => openPage(browser, `${host.url}/icon.svg`);
-  const [publisher, first, second] = [await open(), await open(), await open()];
+  const open = () => openPage(browser, `${host.url}/?room=x&name=x&video=0&audio=0`);
+  const [publisher, first] = [await open(), await open()];
+  let second;
   await publisher.evaluate(publish, { room: ROOM, size: CAMERA });
 
   await t.test('with a stale chain a keyframe is asked for', async () => {
@@ -35,23 +37,28 @@ test('a joiner of a running broadcast', { timeout: 120_000 }, async (t) => {
 
   await t.test('with a fresh one none is', async () => {
     await publisher.evaluate(makeKeyframes, KEYFRAME_EVERY_MS);
-    const before = await publisher.evaluate(keyframeRequests);
-    await begin(second);
-    assert.equal(await publisher.evaluate(keyframeRequests), before, 'the publisher was asked for a keyframe');
-    assert.equal(await second.evaluate(replays), 1);
+    // A busy machine may hold the publisher's keyframes up for longer than a chain is fresh: then another one joins.
+    for (let attempt = 1; ; attempt += 1) {
+      second = await open();
+      const before = await publisher.evaluate(keyframeRequests);
+      await begin(second);
+      const asked = (await publisher.evaluate(keyframeRequests)) - before;
+      const replayed = await second.evaluate(replays);
+      if (replayed === 0 && attempt < ATTEMPTS) {
+        await second.close();
+        continue;
+      }
+      assert.deepEqual({ replayed, asked }, { replayed: 1, asked: 0 });
+      return;
+    }
   });
 
   await t.test('after 3 s it plays as promptly as the other', async (t) => {
-    const watchers = [first, second];
-    const plays = (seconds) => until(`${seconds} s have been played`, START_MS, async () =>
-      (await second.evaluate(played)).frames > seconds * FRAMES_PER_SECOND);
-    await plays(3);
-    await Promise.all(watchers.map((page) => page.evaluate(jitterBufferDelay)));
+    await until('3 s have been played', START_MS, async () => (await second.evaluate(played)).frames > 3 * FRAMES_PER_SECOND);
     // A busy machine may hold one page up for a second, but not for three.
     const differences = [];
-    for (const second of [4, 5, 6]) {
-      await plays(second);
-      const [without, after] = await Promise.all(watchers.map((page) => page.evaluate(jitterBufferDelay)));
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const [without, after] = await Promise.all([first, second].map(delayOverASecond));
       t.diagnostic(`jitter buffers: ${without} ms without a replay, ${after} ms after one`);
       differences.push(Math.abs(after - without));
       if (differences.at(-1) < DELAY_MS) return;
@@ -90,11 +97,19 @@ async function replays() {
   return consumers.reduce((sum, [, stats]) => sum + stats.replays, 0);
 }
 
-/** What a frame waited in the jitter buffer, in ms, since this was asked last. */
-async function jitterBufferDelay() {
+/** What frames waited in the jitter buffer, in ms, over the next second's worth of them. */
+async function delayOverASecond(page) {
+  const before = await page.evaluate(emitted);
+  const after = await until('a second more is played', START_MS, async () => {
+    const now = await page.evaluate(emitted);
+    return now.count >= before.count + FRAMES_PER_SECOND && now;
+  });
+  return Math.round(((after.seconds - before.seconds) * 1_000) / (after.count - before.count));
+}
+
+/** What the jitter buffer has let go so far: how many frames, and how long they waited together. */
+async function emitted() {
   const report = [...(await window.session.peerConnection.getStats()).values()];
-  const { jitterBufferDelay: total, jitterBufferEmittedCount: count } = report.find(({ type }) => type === 'inbound-rtp');
-  const before = window.emitted ?? { total: 0, count: 0 };
-  window.emitted = { total, count };
-  return Math.round(((total - before.total) * 1_000) / Math.max(1, count - before.count));
+  const { jitterBufferDelay: seconds, jitterBufferEmittedCount: count } = report.find(({ type }) => type === 'inbound-rtp');
+  return { seconds, count };
 }
