@@ -368,7 +368,8 @@ class QualityMeter {
   #own({ person, connected }, stats, pair, people) {
     const sum = (name) => people.reduce((total, one) => total + one[name], 0);
     const incoming = this.#smooth(person, sum('lost'), sum('received'));
-    const told = stats.filter(({ type }) => type === 'remote-inbound-rtp').map(({ fractionLost = 0 }) => fractionLost);
+    // Nothing is heard any more of an encoding that is not sent any more.
+    const told = stats.filter((one) => one.type === 'remote-inbound-rtp' && this.#since(one).ms > 0).map(({ fractionLost = 0 }) => fractionLost);
     const loss = Math.max(incoming, ...told);
     const roundTripMs = pair?.currentRoundTripTime === undefined ? null : Math.round(pair.currentRoundTripTime * 1_000);
     const held = stats.some(({ type, qualityLimitationReason }) => type === 'outbound-rtp' && qualityLimitationReason === 'bandwidth');

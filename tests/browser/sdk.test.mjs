@@ -564,6 +564,12 @@ describe('a session', () => {
     await look(90, 10, 30);
     assert.deepEqual(told.at(-1), [[2, 2], [1, 2]], 'a bad way to here shows at both');
     await look(100, 0, 30);
+    const heard = { id: 'out', type: 'remote-inbound-rtp', timestamp: 0, fractionLost: 0.5 };
+    session.peerConnection.stats.push(heard);
+    await look(100, 0, 30);
+    heard.timestamp += 2_000;
+    await look(100, 0, 30);
+    assert.deepEqual([session.quality.get(1).level, session.quality.get(1).loss], [1, 0.5], 'what the host loses of ours');
     await look(0, 0, 0);
     assert.deepEqual(told.at(-1), [[2, 0], [1, 3]], 'a camera that shows nothing new and sends nothing is lost');
     script.say({ type: 'person-left', person: 2 });
