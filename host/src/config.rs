@@ -5,6 +5,7 @@ use crate::options::Options;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tidegate_types::Secret;
 use tidegate_types::decision::Decision;
 use tidegate_types::transport::SrtpProfile;
@@ -51,6 +52,8 @@ pub struct Config {
     pub srtp_profiles: Vec<SrtpProfile>,
     /// How many sounds of a room are forwarded; 0: all.
     pub loudest: usize,
+    /// Above which delay a shard sheds layers; `None`: never.
+    pub shed_delay: Option<Duration>,
     /// What decides.
     pub policies: BTreeMap<Decision, PolicyChoice>,
     /// This node's name.
@@ -129,6 +132,7 @@ impl Config {
                 SrtpProfile::Aes128CmSha1_80,
             ],
             loudest: 3,
+            shed_delay: Some(tidegate_media::shed::WATERMARK),
             policies: stock_policies(),
             node_name: "local".to_owned(),
             region: String::new(),
@@ -160,6 +164,9 @@ impl Config {
             announce: options.announce,
             srtp_profiles: options.srtp_profiles.into_iter().map(SrtpProfile::from).collect(),
             loudest: options.loudest.into(),
+            shed_delay: Some(options.shed_delay_ms)
+                .filter(|ms| *ms > 0)
+                .map(|ms| Duration::from_millis(ms.into())),
             policies,
             node_name: options.node_name,
             region: options.region,
@@ -282,6 +289,7 @@ mod tests {
     use super::{Config, ConfigError, Decision};
     use crate::options::Options;
     use std::ffi::OsString;
+    use std::time::Duration;
 
     fn resolve(arguments: &[&str], token: Option<&str>) -> Result<Config, ConfigError> {
         let options =
@@ -307,6 +315,14 @@ mod tests {
     fn media_stays_on_loopback_with_the_page() {
         let config = resolve(&[], None).expect("defaults are sound");
         assert_eq!(config.rtc_addresses, ["127.0.0.1".parse::<std::net::IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn the_delay_above_which_layers_are_shed_is_as_told_and_nought_means_never() {
+        let shed_delay = |arguments: &[&str]| resolve(arguments, None).expect("sound").shed_delay;
+        assert_eq!(shed_delay(&[]), Config::local().shed_delay);
+        assert_eq!(shed_delay(&["--shed-delay-ms", "80"]), Some(Duration::from_millis(80)));
+        assert_eq!(shed_delay(&["--shed-delay-ms", "0"]), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn exposition(numbers: &Numbers<'_>) -> String {
 type OfShard = fn(&ShardCounters) -> u64;
 
 /// One number a shard: name, help, value.
-const SHARD_FAMILIES: [(&str, &str, OfShard); 21] = [
+const SHARD_FAMILIES: [(&str, &str, OfShard); 23] = [
     ("tidegate_shard_running", "1 while the shard's thread runs.", |of| u64::from(of.running)),
     ("tidegate_shard_forward_delay_p50_us", "Median forwarding delay of the last second.", |of| {
         of.load.forward_delay_p50_us
@@ -45,7 +45,17 @@ const SHARD_FAMILIES: [(&str, &str, OfShard); 21] = [
         "99th percentile of forwarding delay of the last second.",
         |of| of.load.forward_delay_p99_us,
     ),
-    ("tidegate_shard_queue_age_us", "Age of the oldest waiting outgoing packet.", |of| of.load.queue_age_us),
+    ("tidegate_shard_queue_age_us", "Age of the oldest waiting packet, outgoing or unread.", |of| {
+        of.load.queue_age_us
+    }),
+    (
+        "tidegate_shard_shed_level",
+        "How much is shed because the shard cannot keep up: 0 is nothing, 6 all pictures.",
+        |of| of.load.shed_level,
+    ),
+    ("tidegate_shard_shed_packets_total", "Packets not forwarded to someone because of it.", |of| {
+        of.load.shed_packets
+    }),
     ("tidegate_shard_packets_in_per_s", "Datagrams in, over the last second.", |of| of.load.packets_in_per_s),
     ("tidegate_shard_packets_out_per_s", "Datagrams out, over the last second.", |of| {
         of.load.packets_out_per_s

@@ -166,11 +166,11 @@ fn start_shards(config: &Config, mailbox: Mailbox) -> Result<Shards, StartError>
 
 fn engine_factory(identity: Arc<Identity>, config: &Config) -> impl Fn(ShardSetup) -> Engine + use<> {
     let association = AssociationConfig { identity, profiles: config.srtp_profiles.clone() };
-    let shards = config.shards;
+    let (shards, shed_delay) = (config.shards, config.shed_delay);
     move |ShardSetup { place, candidates }| {
         let association = association.clone();
         let engine = EngineConfig { place, shards, candidates, association, max_transports: TRANSPORTS };
-        Engine::new(engine, Box::new(SystemSecrets))
+        Engine::new(engine, Box::new(SystemSecrets)).shedding_above(shed_delay)
     }
 }
 

@@ -99,6 +99,11 @@ pub struct Options {
         help_heading = "Media")]
     pub loudest: u16,
 
+    /// Leave out layers of pictures, sound never, where a shard's packets wait longer than this throughout; 0 never does
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = value_parser!(u16).range(0..=10_000),
+        help_heading = "Media")]
+    pub shed_delay_ms: u16,
+
     /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; repeatable [default:
     /// authorize=auth-open allocate=allocate-pack balance=balance-steady]
     #[arg(long, value_name = "DECISION=NAME|PATH", value_parser = chosen, help_heading = "Policies")]

@@ -62,6 +62,8 @@ fn fill_permille(row: &ShardRow, watermarks: &Watermarks) -> u64 {
         permille(egress, watermarks.egress_kbps),
         permille(row.value(Column::Cpu), watermarks.cpu_permille),
         permille(row.value(Column::ForwardDelayP99), watermarks.forward_delay_p99_us),
+        // Its delay looks well again because it sheds.
+        row.value(Column::Shedding).saturating_mul(1_000),
     ]
     .into_iter()
     .max()

@@ -160,7 +160,13 @@ pub struct Consumer {
     preferred: LayerPreference,
     /// What its share of the bit rate allows; `None`: nothing.
     allowed: Option<LayerPreference>,
+    /// That is all that it wants.
+    full: bool,
+    /// What its shard has not shed; `None`: nothing is left.
+    left: Option<LayerPreference>,
     target: u8,
+    /// What would be the target if nothing were shed.
+    unshed: u8,
     current: Option<u8>,
     selection: Selection,
     segments: VecDeque<Segment>,
@@ -185,6 +191,19 @@ impl Format {
             rtx_payload_type: parameters.rtx_payload_type,
         }
     }
+}
+
+/// What both bounds leave.
+fn lower(one: LayerPreference, other: LayerPreference) -> LayerPreference {
+    LayerPreference { spatial: one.spatial.min(other.spatial), temporal: one.temporal.min(other.temporal) }
+}
+
+/// The highest encoding up to `wanted` among those that send (bits in `alive`), else the lowest of them.
+fn sending(wanted: u8, alive: u32) -> u8 {
+    if alive == 0 {
+        return wanted;
+    }
+    (0..=wanted).rev().find(|encoding| alive >> encoding & 1 == 1).unwrap_or(alive.trailing_zeros() as u8)
 }
 
 /// Whether a packet is the last of its picture for someone who is sent no layer above its own.
@@ -240,7 +259,10 @@ impl Consumer {
             paused: parameters.paused,
             preferred: parameters.preferred,
             allowed: Some(LayerPreference::HIGHEST),
+            full: true,
+            left: Some(LayerPreference::HIGHEST),
             target: 0,
+            unshed: 0,
             current: None,
             selection: Selection::new(),
             segments: VecDeque::with_capacity(SEGMENTS),
@@ -273,21 +295,32 @@ impl Consumer {
         1 << self.target | 1 << self.wanted(encodings) | self.current.map_or(0, |current| 1 << current)
     }
 
-    /// Nothing is to be sent: its peer paused it, or there is no room for it.
+    /// Nothing is to be sent: its peer paused it, there is no room for it, or its shard has shed it.
     fn is_stopped(&self) -> bool {
-        self.paused || self.allowed.is_none()
+        self.paused || self.allowed.is_none() || self.left.is_none()
     }
 
-    /// The highest encoding that is wanted and allowed.
+    /// The highest layers that are wanted and allowed, and left by its shard.
+    fn bound(&self) -> LayerPreference {
+        let lowest = LayerPreference { spatial: 0, temporal: 0 };
+        lower(self.unshed_bound(), self.left.unwrap_or(lowest))
+    }
+
+    /// The same if nothing were shed.
+    fn unshed_bound(&self) -> LayerPreference {
+        let lowest = LayerPreference { spatial: 0, temporal: 0 };
+        lower(self.preferred, self.allowed.unwrap_or(lowest))
+    }
+
+    /// The highest encoding that is wanted, allowed and left.
     fn wanted(&self, encodings: usize) -> u8 {
-        let allowed = self.allowed.map_or(0, |layer| layer.spatial);
-        self.preferred.spatial.min(allowed).min(encodings.saturating_sub(1) as u8)
+        self.bound().spatial.min(encodings.saturating_sub(1) as u8)
     }
 
-    /// What its peer wants at most; `None` while it wants nothing.
+    /// What its peer wants at most, of what is left; `None` while that is nothing.
     #[must_use]
     pub fn wish(&self) -> Option<LayerPreference> {
-        (!self.paused).then_some(self.preferred)
+        self.left.filter(|_| !self.paused).map(|left| lower(self.preferred, left))
     }
 
     /// Which layers of the current encoding are being sent, where that has any.
@@ -307,20 +340,13 @@ impl Consumer {
     /// Chooses the target among the encodings that send (bits in `alive`): the highest wanted, else the lowest.
     /// Returns whether it changed.
     pub fn choose(&mut self, encodings: usize, alive: u32) -> bool {
-        let allowed = self.allowed.unwrap_or(LayerPreference { spatial: 0, temporal: 0 });
+        let bound = self.bound();
         // Where there are several encodings, they are the spatial layers.
-        let spatial = if encodings > 1 { u8::MAX } else { self.preferred.spatial.min(allowed.spatial) };
-        let temporal = self.preferred.temporal.min(allowed.temporal);
-        self.selection.want(LayerPreference { spatial, temporal });
-        let wanted = self.wanted(encodings);
-        let target = if alive == 0 {
-            wanted
-        } else {
-            (0..=wanted)
-                .rev()
-                .find(|encoding| alive >> encoding & 1 == 1)
-                .unwrap_or(alive.trailing_zeros() as u8)
-        };
+        let spatial = if encodings > 1 { u8::MAX } else { bound.spatial };
+        self.selection.want(LayerPreference { spatial, temporal: bound.temporal });
+        let highest = encodings.saturating_sub(1) as u8;
+        let target = sending(bound.spatial.min(highest), alive);
+        self.unshed = sending(self.unshed_bound().spatial.min(highest), alive);
         let changed = target != self.target;
         self.target = target;
         changed
@@ -334,17 +360,41 @@ impl Consumer {
     /// Says what its share of the transport's bit rate allows at most, `None` being nothing, and whether that is all
     /// that it wants. Returns whether either changed. What begins again does so at the next keyframe.
     pub fn limit(&mut self, allowed: Option<LayerPreference>, full: bool) -> bool {
-        let allowance = match allowed {
-            None => Allowance::Nothing,
-            Some(_) if full => Allowance::Full,
-            Some(_) => Allowance::Reduced,
-        };
         if self.allowed.is_some() != allowed.is_some() {
             self.resync();
         }
-        let changed = self.allowed != allowed || self.stats.allowance != allowance;
-        (self.allowed, self.stats.allowance) = (allowed, allowance);
-        changed
+        let changed = self.allowed != allowed;
+        (self.allowed, self.full) = (allowed, full);
+        self.settle_allowance() || changed
+    }
+
+    /// Says what its shard's shedding leaves of it at most, `None` being nothing. Returns whether that changed anything.
+    /// What begins again does so at the next keyframe.
+    pub fn leave(&mut self, left: Option<LayerPreference>) -> bool {
+        if self.left.is_some() != left.is_some() {
+            self.resync();
+        }
+        let changed = self.left != left;
+        self.left = left;
+        self.settle_allowance() || changed
+    }
+
+    /// Returns whether it changed.
+    fn settle_allowance(&mut self) -> bool {
+        let reduced = self.wish().is_some_and(|wish| wish != self.preferred);
+        let allowance = match self.allowed.and(self.left) {
+            None => Allowance::Nothing,
+            Some(_) if self.full && !reduced => Allowance::Full,
+            Some(_) => Allowance::Reduced,
+        };
+        std::mem::replace(&mut self.stats.allowance, allowance) != allowance
+    }
+
+    /// Whether a packet that it is not sent would be sent, had its shard not shed it.
+    #[must_use]
+    pub fn is_shed(&self, packet: &MediaPacket) -> bool {
+        let whole = self.left == Some(LayerPreference::HIGHEST);
+        !whole && !self.paused && self.allowed.is_some() && packet.encoding == self.unshed
     }
 
     /// Stops or resumes; returns whether anything changed. Resuming starts at the next keyframe.

@@ -36,6 +36,7 @@ pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod share;
+pub mod shed;
 pub mod station;
 pub mod transport;
 pub mod vp8;

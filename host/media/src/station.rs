@@ -447,6 +447,13 @@ impl Station {
         self.watch.note(now, self.encodings.len(), needed, settled)
     }
 
+    /// The highest encoding or, where there is one alone, spatial layer that is known to come.
+    #[must_use]
+    pub fn highest_layer(&self) -> u8 {
+        let known = self.kbps.iter().rposition(|kbps| *kbps > 0);
+        known.unwrap_or(self.encodings.len() - 1) as u8
+    }
+
     /// The layers that a peer may be sent which wants no higher ones than `preferred`; empty where nothing comes.
     #[must_use]
     pub fn ladder(&self, preferred: LayerPreference) -> Ladder {

@@ -262,6 +262,13 @@ impl Transport {
         Some(ticket)
     }
 
+    /// Whether one of its consumers would be sent this packet, had its shard not shed it.
+    #[must_use]
+    pub fn is_shed(&self, index: usize, packet: &MediaPacket) -> bool {
+        let consumer = self.consumers.get(index).and_then(Option::as_ref);
+        consumer.is_some_and(|consumer| consumer.is_shed(packet)) && self.association.selected().is_some()
+    }
+
     /// Sends again what a peer asked for, by its retransmission stream. Returns whether it went out.
     pub fn resend(
         &mut self,

@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
 
+#[path = "simulation/overload.rs"]
+mod overload;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -42,8 +42,17 @@ impl Delays {
         0
     }
 
+    /// Takes over what another has recorded, which is empty then.
+    fn take(&mut self, other: &mut Self) {
+        if other.count > 0 {
+            self.buckets.iter_mut().zip(&other.buckets).for_each(|(all, some)| *all += some);
+            self.count += other.count;
+            other.clear();
+        }
+    }
+
     /// Forgets all.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -68,8 +77,10 @@ impl Delays {
 /// Makes load reports out of what was counted since the last one.
 #[derive(Debug)]
 pub(crate) struct LoadMeter {
-    /// Delays from a datagram's arrival to its copies' hand-over to the kernel.
+    /// Delays from a datagram's arrival to its copies' hand-over to the kernel, since the last look.
     pub(crate) delays: Delays,
+    /// Those of this interval before them.
+    earlier: Delays,
     since: Instant,
     before: Totals,
 }
@@ -98,7 +109,25 @@ impl Totals {
 impl LoadMeter {
     /// Begins to measure; `cpu` is the thread's CPU time so far.
     pub(crate) fn new(now: Instant, cpu: Duration) -> Self {
-        Self { delays: Delays::default(), since: now, before: Totals { cpu, ..Totals::default() } }
+        Self {
+            delays: Delays::default(),
+            earlier: Delays::default(),
+            since: now,
+            before: Totals { cpu, ..Totals::default() },
+        }
+    }
+
+    /// Whether anything was forwarded since the last look.
+    pub(crate) fn has_news(&self) -> bool {
+        self.delays.count > 0
+    }
+
+    /// The median delay since the last look. Only a queue that stands delays half of all that is forwarded; a burst
+    /// or one late wake does not.
+    pub(crate) fn look(&mut self) -> Duration {
+        let median = self.delays.quantile_us(500);
+        self.earlier.take(&mut self.delays);
+        Duration::from_micros(median)
     }
 
     /// The report of the interval that ends now; the next one begins.
@@ -114,9 +143,10 @@ impl LoadMeter {
         let after = Totals::of(counters, cpu);
         let per_second = |after: u64, before: u64| rate(after.wrapping_sub(before), span);
         let before = self.before;
+        self.earlier.take(&mut self.delays);
         let report = LoadReport {
-            forward_delay_p50_us: self.delays.quantile_us(500),
-            forward_delay_p99_us: self.delays.quantile_us(990),
+            forward_delay_p50_us: self.earlier.quantile_us(500),
+            forward_delay_p99_us: self.earlier.quantile_us(990),
             queue_age_us: u64::try_from(queue_age.as_micros()).unwrap_or(u64::MAX),
             packets_in_per_s: per_second(after.received_datagrams, before.received_datagrams),
             packets_out_per_s: per_second(after.sent_datagrams, before.sent_datagrams),
@@ -125,9 +155,11 @@ impl LoadMeter {
             cpu_permille: permille(after.cpu.saturating_sub(before.cpu), span),
             transports: engine.transports,
             consumers: engine.consumers,
+            shed_level: engine.shed_level,
+            shed_packets: engine.shed_packets,
             dropped: counters.dropped_total() + engine.dropped.iter().map(|(_, count)| count).sum::<u64>(),
         };
-        self.delays.clear();
+        self.earlier.clear();
         self.since = now;
         self.before = after;
         report
@@ -170,6 +202,22 @@ mod tests {
         delays.record(Duration::from_millis(80));
         assert_eq!(delays.quantile_us(500), 5);
         assert!(delays.quantile_us(990) >= 80_000);
+    }
+
+    #[test]
+    fn a_look_takes_nothing_from_the_report_and_starts_anew_for_the_next() {
+        let counters = Counters::default();
+        let start = Instant::now();
+        let mut meter = LoadMeter::new(start, Duration::ZERO);
+        (0..3).for_each(|_| meter.delays.record(Duration::from_micros(5)));
+        assert_eq!(meter.look(), Duration::from_micros(5));
+        assert!(!meter.has_news());
+        meter.delays.record(Duration::from_micros(7));
+        assert_eq!(meter.look(), Duration::from_micros(7));
+        meter.delays.record(Duration::from_micros(7));
+        let report =
+            meter.report(start, Duration::ZERO, Duration::ZERO, &counters, &EngineCounters::default());
+        assert_eq!((report.forward_delay_p50_us, report.forward_delay_p99_us), (5, 7));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_media::io::Incoming;
+use tidegate_media::shed::{Level, TICK};
 use tidegate_media::{Engine, EngineCounters};
 use tidegate_types::command::Command;
 use tidegate_types::report::{LoadReport, Report};
@@ -36,6 +37,8 @@ const OUTPUT_DATAGRAMS: usize = 1_024;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a full ring is tried again.
 const RING_RETRY: Duration = Duration::from_millis(1);
+/// What a datagram takes of the kernel's memory besides its bytes, about.
+const DATAGRAM_MEMORY: u64 = 768;
 /// Readiness events of one poll: more sockets than a shard has.
 const POLL_EVENTS: usize = 64;
 
@@ -67,6 +70,12 @@ pub struct ShardLoop {
     load: LoadMeter,
     engine_counters: EngineCounters,
     next_report: Instant,
+    /// When it is looked next whether the shard keeps up.
+    next_look: Instant,
+    /// When that was done last, and what had been received until then.
+    looked: (Instant, u64),
+    /// The longest that something will have waited unread, since the last report.
+    unread: Duration,
     /// What one read brought, and the part of it that goes to the engine next.
     arrived: Vec<Incoming>,
     batch: Vec<Incoming>,
@@ -107,6 +116,9 @@ impl ShardLoop {
             load: LoadMeter::new(now, cpu_time()),
             engine_counters: EngineCounters::default(),
             next_report: now + REPORT_INTERVAL,
+            next_look: now + TICK,
+            looked: (now, 0),
+            unread: Duration::ZERO,
             arrived: Vec::with_capacity(BATCH_DATAGRAMS),
             batch: Vec::with_capacity(BATCH_DATAGRAMS),
         })
@@ -127,7 +139,7 @@ impl ShardLoop {
         self.take_crossings();
         self.receive();
         self.send_what_waited();
-        self.time_passed();
+        self.time_passed(now());
         self.watch_full_sockets();
         if stopping { Flow::Ends } else { Flow::Goes }
     }
@@ -156,8 +168,9 @@ impl ShardLoop {
         }
         let now = Instant::now();
         let retry = self.rings.holds_back().then(|| now + RING_RETRY);
+        let look = self.may_be_late().then_some(self.next_look);
         let deadlines =
-            [Some(self.next_report), self.engine.next_timeout(), self.sender.next_release(), retry];
+            [Some(self.next_report), self.engine.next_timeout(), self.sender.next_release(), retry, look];
         let next = deadlines.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
         next.into_iter().chain(wait).min()
     }
@@ -240,12 +253,14 @@ impl ShardLoop {
         self.rings.wake();
     }
 
-    fn time_passed(&mut self) {
-        let now = now();
+    fn time_passed(&mut self, now: Now) {
         if self.engine.next_timeout().is_some_and(|at| at <= now.instant) {
             self.engine.timeout(now);
             self.drain(now);
             self.send(now);
+        }
+        if now.instant >= self.next_look && self.may_be_late() {
+            self.look(now);
         }
         if now.instant >= self.next_report {
             self.next_report = now.instant + REPORT_INTERVAL;
@@ -255,9 +270,43 @@ impl ShardLoop {
         }
     }
 
+    /// Something was forwarded, or something is shed: an idle shard sleeps.
+    fn may_be_late(&self) -> bool {
+        self.load.has_news() || self.engine.shed_level() > Level::Nothing
+    }
+
+    /// Tells the engine how long packets wait, behind this loop and before it, and the log what is shed from now on.
+    fn look(&mut self, now: Now) {
+        self.next_look = now.instant + TICK;
+        let (forwarding, receiving) = (self.load.look(), self.receive_delay(now.instant));
+        self.unread = self.unread.max(receiving);
+        let before = self.engine.shed_level();
+        let Some(level) = self.engine.note_delay(now, forwarding.max(receiving)) else { return };
+        let (place, number, sheds) = (self.place, level.number(), level.sentence());
+        if level > before {
+            tracing::warn!(
+                %place, level = number, ?forwarding, ?receiving,
+                "the shard cannot keep up and now sheds {sheds}; sound is not touched. Give it less: move transports \
+                 away, drain it, or add shards or nodes"
+            );
+        } else {
+            tracing::info!(%place, level = number, "the shard keeps up again and now sheds {sheds}");
+        }
+        self.drain(now);
+        self.send(now);
+    }
+
+    /// How long what the kernel holds will have waited.
+    fn receive_delay(&mut self, now: Instant) -> Duration {
+        let datagrams = self.counters.received_datagrams.get() * DATAGRAM_MEMORY;
+        let received = self.counters.received_bytes.get() + datagrams;
+        let (before, had) = std::mem::replace(&mut self.looked, (now, received));
+        self.sockets.receive_delay(now, received - had, now.saturating_duration_since(before))
+    }
+
     fn measure_load(&mut self, now: Instant) -> LoadReport {
         self.engine.count_into(&mut self.engine_counters);
-        let queue_age = self.sender.queue_age(now);
+        let queue_age = self.sender.queue_age(now).max(std::mem::take(&mut self.unread));
         let load = self.load.report(now, cpu_time(), queue_age, &self.counters, &self.engine_counters);
         self.counters.publish(load, &self.engine_counters.dropped);
         load

@@ -13,7 +13,7 @@ pub enum Column {
     ForwardDelayP50,
     /// 99th percentile of forwarding delay.
     ForwardDelayP99,
-    /// Age of the oldest waiting packet.
+    /// Age of the oldest waiting packet, outgoing or unread.
     QueueAge,
     /// Datagrams in per second.
     PacketsIn,
@@ -37,11 +37,13 @@ pub enum Column {
     ReservedTransports,
     /// 1: takes nothing new.
     Draining,
+    /// How much it sheds because it cannot keep up; 0: nothing.
+    Shedding,
 }
 
 impl Column {
     /// Every column, in the order of [`ShardRow::values`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ForwardDelayP50,
         Self::ForwardDelayP99,
         Self::QueueAge,
@@ -56,6 +58,7 @@ impl Column {
         Self::ReservedEgress,
         Self::ReservedTransports,
         Self::Draining,
+        Self::Shedding,
     ];
 
     /// The name that plugins look a column up by.
@@ -76,6 +79,7 @@ impl Column {
             Self::ReservedEgress => "reserved-egress",
             Self::ReservedTransports => "reserved-transports",
             Self::Draining => "draining",
+            Self::Shedding => "shedding",
         }
     }
 
@@ -89,6 +93,7 @@ impl Column {
             Self::Cpu => "permille",
             Self::Transports | Self::Consumers | Self::ReservedTransports => "count",
             Self::Draining => "bool",
+            Self::Shedding => "level",
         }
     }
 
@@ -153,7 +158,7 @@ pub enum Feed {
 impl ShardRow {
     /// The columns that a load report sets, with their values.
     #[must_use]
-    pub const fn reported(load: &LoadReport) -> [(Column, u64); 10] {
+    pub const fn reported(load: &LoadReport) -> [(Column, u64); 11] {
         [
             (Column::ForwardDelayP50, load.forward_delay_p50_us),
             (Column::ForwardDelayP99, load.forward_delay_p99_us),
@@ -165,6 +170,7 @@ impl ShardRow {
             (Column::Cpu, load.cpu_permille),
             (Column::Transports, load.transports),
             (Column::Consumers, load.consumers),
+            (Column::Shedding, load.shed_level),
         ]
     }
 }

@@ -80,7 +80,7 @@ pub struct LoadReport {
     pub forward_delay_p50_us: u64,
     /// The 99th percentile of the same.
     pub forward_delay_p99_us: u64,
-    /// Age of the oldest waiting outgoing packet.
+    /// Age of the oldest waiting outgoing packet, or how long one waits to be read, if that is longer.
     pub queue_age_us: u64,
     /// Datagrams in.
     pub packets_in_per_s: u64,
@@ -96,6 +96,10 @@ pub struct LoadReport {
     pub transports: u64,
     /// Consumers that stand here.
     pub consumers: u64,
+    /// How much is shed because the shard cannot keep up: 0 is nothing, 6 all pictures.
+    pub shed_level: u64,
+    /// Packets that were not forwarded to someone because of it, since the start.
+    pub shed_packets: u64,
     /// Datagrams dropped since the start, whatever the reason.
     pub dropped: u64,
 }

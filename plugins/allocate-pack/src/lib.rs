@@ -59,7 +59,8 @@ impl Configuration {
 
     /// Says whether a shard may take more.
     fn has_room(&self, shard: Shard<'_>) -> bool {
-        shard.value(Column::ForwardDelayP99) < self.forward_delay_p99_us
+        shard.shed_level() == 0
+            && shard.value(Column::ForwardDelayP99) < self.forward_delay_p99_us
             && shard.cpu_permille() < self.cpu_permille
             && shard.expected_egress().kbps() < self.egress_kbps
             && shard.expected_transports() < self.transports

@@ -112,7 +112,8 @@ impl Steady {
     }
 
     fn seen(&self, watch: Watch, shard: Shard<'_>) -> Watch {
-        let slow = shard.value(Column::ForwardDelayP99) > self.configuration.forward_delay_p99_us;
+        let slow = shard.shed_level() > 0
+            || shard.value(Column::ForwardDelayP99) > self.configuration.forward_delay_p99_us;
         Watch {
             slow_ticks: if slow { watch.slow_ticks.saturating_add(1) } else { 0 },
             rest_ticks: watch.rest_ticks.saturating_sub(1),
@@ -130,11 +131,14 @@ impl Steady {
         let watch = self.watched.entry((from.node(), from.index())).or_default();
         let slow_ticks = std::mem::take(&mut watch.slow_ticks);
         watch.rest_ticks = self.configuration.rest_ticks;
-        let reason = format!(
-            "forwarding delay p99 was {} µs, over {} µs for {slow_ticks} ticks",
-            from.value(Column::ForwardDelayP99),
-            self.configuration.forward_delay_p99_us,
-        );
+        let reason = match from.shed_level() {
+            0 => format!(
+                "forwarding delay p99 was {} µs, over {} µs for {slow_ticks} ticks",
+                from.value(Column::ForwardDelayP99),
+                self.configuration.forward_delay_p99_us,
+            ),
+            level => format!("it sheds layers (level {level}) because it cannot keep up"),
+        };
         Some(Wish::move_transports(from, to, amount, reason))
     }
 
@@ -143,7 +147,9 @@ impl Steady {
         let spare = self.configuration.forward_delay_p99_us / 2;
         cluster
             .shards()
-            .filter(|shard| *shard != from && shard.value(Column::ForwardDelayP99) <= spare)
+            .filter(|shard| {
+                *shard != from && shard.shed_level() == 0 && shard.value(Column::ForwardDelayP99) <= spare
+            })
             .min_by_key(|shard| {
                 (shard.node() != from.node(), shard.forward_delay_p99(), shard.expected_transports())
             })
@@ -203,6 +209,18 @@ mod tests {
         assert_eq!((wish.from_row, wish.to_row, wish.amount), (Some(0), Some(1), 4));
         assert!(wish.reason.contains("8000 µs"), "{}", wish.reason);
         assert_eq!(ticks(&mut steady, &slow, 4), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_shard_that_sheds_is_slow_however_short_its_delay_is_then() {
+        let mut steady = steady(&json!({ "ticks": 2 }));
+        let mut sheds = cluster(100, 100);
+        sheds.set(0, Column::Shedding, 2);
+        assert_eq!(ticks(&mut steady, &sheds, 1), [0]);
+        let wishes = steady.balance(&BalanceRequest::default(), &sheds);
+        assert!(wishes[0].reason.contains("level 2"), "{}", wishes[0].reason);
+        sheds.set(1, Column::Shedding, 1);
+        assert_eq!(ticks(&mut steady, &sheds, 30).iter().sum::<usize>(), 0, "nowhere to go");
     }
 
     #[test]

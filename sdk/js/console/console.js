@@ -132,7 +132,8 @@ function drawPlace(place) {
     h('div', { class: 'facts' },
       fact('transports', place.transports), fact('consumers', place.consumers),
       fact('in', rate(place.ingress_kbps)), fact('out', rate(place.egress_kbps)),
-      place.draining ? h('span', { class: 'tag' }, 'draining') : ''));
+      place.draining ? h('span', { class: 'tag' }, 'draining') : '',
+      place.shed_level ? h('span', { class: 'tag', title: 'cannot keep up: leaves out layers of pictures' }, `sheds, level ${place.shed_level} of 6`) : ''));
 }
 
 function drawRoom({ room: name, since_unix_ms }, { people, tracks }) {

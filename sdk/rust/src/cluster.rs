@@ -40,6 +40,8 @@ pub enum Column {
     ReservedTransports,
     /// 1: takes nothing new.
     Draining,
+    /// How much it sheds because it cannot keep up; 0: nothing.
+    Shedding,
     /// The node's id: rows with the same one stand on one server.
     Node,
     /// The shard's number within its node.
@@ -48,7 +50,7 @@ pub enum Column {
 
 impl Column {
     /// Every column.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ForwardDelayP50,
         Self::ForwardDelayP99,
         Self::QueueAge,
@@ -63,6 +65,7 @@ impl Column {
         Self::ReservedEgress,
         Self::ReservedTransports,
         Self::Draining,
+        Self::Shedding,
         Self::Node,
         Self::Shard,
     ];
@@ -85,6 +88,7 @@ impl Column {
             Self::ReservedEgress => "reserved-egress",
             Self::ReservedTransports => "reserved-transports",
             Self::Draining => "draining",
+            Self::Shedding => "shedding",
             Self::Node => "node",
             Self::Shard => "shard",
         }
@@ -501,6 +505,13 @@ impl<'a> Shard<'a> {
     #[must_use]
     pub fn expected_transports(self) -> u64 {
         self.transports().saturating_add(self.reserved_transports())
+    }
+
+    /// How much it sheds because it cannot keep up: 0 is nothing, 6 all pictures. Its delay may look well meanwhile:
+    /// that is what shedding is for.
+    #[must_use]
+    pub fn shed_level(self) -> u64 {
+        self.value(Column::Shedding)
     }
 
     /// Takes nothing new.

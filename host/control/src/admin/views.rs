@@ -218,6 +218,8 @@ pub(super) struct PlaceView {
     reserved_transports: u64,
     /// Takes nothing new.
     draining: bool,
+    /// How much it sheds because it cannot keep up: 0 is nothing, 6 all pictures.
+    shed_level: u64,
 }
 
 impl From<&ShardRow> for PlaceView {
@@ -240,6 +242,7 @@ impl From<&ShardRow> for PlaceView {
             reserved_egress_kbps: row.value(Column::ReservedEgress),
             reserved_transports: row.value(Column::ReservedTransports),
             draining: row.value(Column::Draining) != 0,
+            shed_level: row.value(Column::Shedding),
         }
     }
 }

@@ -33,6 +33,8 @@ fn the_built_in_fills_the_fullest_below_its_watermark_and_then_spills() {
     assert_eq!(choose(&[transports(0, 3), promised]), Some(0));
     let slow = row(0, &[(Column::Transports, 5), (Column::ForwardDelayP99, 9_000)]);
     assert_eq!(choose(&[slow, transports(1, 0)]), Some(1));
+    let sheds = row(0, &[(Column::Transports, 5), (Column::Shedding, 1)]);
+    assert_eq!(choose(&[sheds, transports(1, 0)]), Some(1));
     let draining = row(0, &[(Column::Transports, 5), (Column::Draining, 1)]);
     assert_eq!(choose(&[draining.clone(), transports(1, 0)]), Some(1));
     assert_eq!(choose(&[draining]), None);

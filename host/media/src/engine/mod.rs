@@ -17,11 +17,13 @@ mod moves;
 mod relays;
 mod replay;
 mod sharing;
+mod shedding;
 
 use crate::association::{AssociationConfig, AssociationEvent, Received, stun_ufrag};
 use crate::io::{Crossing, Incoming, Output, Secrets, Tuple};
 use crate::producer::{Accepted, StreamKey};
 use crate::rtp::Header;
+use crate::shed::{Level, Shedder};
 use crate::station::{Source, Station};
 use crate::transport::Transport;
 use std::cmp::Reverse;
@@ -67,6 +69,10 @@ pub struct EngineCounters {
     pub transports: u64,
     /// Consumers that stand here.
     pub consumers: u64,
+    /// How much is shed now, as [`crate::shed::Level::number`] tells it.
+    pub shed_level: u64,
+    /// Packets that were not forwarded to someone because of it, since the start.
+    pub shed_packets: u64,
     /// Dropped datagrams by kind, since the start.
     pub dropped: Vec<(&'static str, u64)>,
 }
@@ -99,6 +105,8 @@ pub struct Engine {
     housekept: u64,
     replays: replay::Replays,
     sharing: sharing::Sharing,
+    shedder: Shedder,
+    shed_packets: u64,
     dropped: BTreeMap<&'static str, u64>,
     /// Who is where, and who else is told, for messages.
     data: data::Rooms,
@@ -139,6 +147,8 @@ impl Engine {
             housekept: 0,
             replays: replay::Replays::default(),
             sharing: sharing::Sharing::default(),
+            shedder: Shedder::default(),
+            shed_packets: 0,
             dropped: BTreeMap::new(),
             data: data::Rooms::default(),
             switched: Vec::new(),
@@ -196,6 +206,8 @@ impl Engine {
     pub fn count_into(&self, counters: &mut EngineCounters) {
         counters.transports = self.transport_ids.len() as u64;
         counters.consumers = self.stations.iter().flatten().map(|station| station.seats.len() as u64).sum();
+        counters.shed_level = u64::from(self.shedder.level().number());
+        counters.shed_packets = self.shed_packets;
         counters.dropped.clear();
         counters.dropped.extend(self.dropped.iter().map(|(kind, count)| (*kind, *count)));
     }
@@ -369,7 +381,7 @@ impl Engine {
             return self.keep(index, packet);
         }
         self.switched.clear();
-
+        let sheds = self.shedder.level() > Level::Nothing;
         let clocks =
             |encoding| station.encodings.get(usize::from(encoding)).and_then(|standing| standing.clock);
         for (number, seat) in station.seats.iter().enumerate() {
@@ -384,8 +396,10 @@ impl Engine {
                 clocks,
                 &mut self.output.datagrams,
             );
-            if ticket.is_some_and(|ticket| ticket.switched) {
-                self.switched.push(number);
+            match ticket {
+                Some(ticket) if ticket.switched => self.switched.push(number),
+                None if sheds && transport.is_shed(seat.consumer, &packet) => self.shed_packets += 1,
+                _ => {}
             }
         }
         for relay in &mut station.relays {

@@ -15,7 +15,7 @@ pub(super) struct Sharing {
     due: Option<Instant>,
     claims: Vec<Claim>,
     /// Stations whose consumers have to choose anew.
-    changed: Vec<usize>,
+    pub(super) changed: Vec<usize>,
 }
 
 impl Engine {
@@ -41,8 +41,17 @@ impl Engine {
         }
     }
 
-    /// Divides one transport's bit rate among its consumers.
+    /// Bounds what a transport's consumers may have, by what is shed and by its bit rate.
     pub(super) fn share_one(&mut self, now: Now, slot: usize) {
+        self.shed(slot);
+        self.divide_one(now, slot);
+        while let Some(station) = self.sharing.changed.pop() {
+            self.choose_layers(now, station);
+        }
+    }
+
+    /// Divides one transport's bit rate among its consumers. Stations whose consumers have to choose anew are noted.
+    fn divide_one(&mut self, now: Now, slot: usize) {
         let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else { return };
         let Some(budget) = transport.budget() else { return };
         let (claims, changed) = (&mut self.sharing.claims, &mut self.sharing.changed);
@@ -80,9 +89,6 @@ impl Engine {
                     allowance: consumer.stats.allowance,
                 });
             }
-        }
-        while let Some(station) = self.sharing.changed.pop() {
-            self.choose_layers(now, station);
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
+use tidegate_media::shed::Level;
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportDump, TransportLimits};
 use tidegate_types::consumer::{ConsumerStats, LayerPreference};
@@ -68,6 +69,8 @@ pub(crate) struct World {
     pub(crate) moved: usize,
     /// Publishers stop sending what they are told that nobody watches.
     pub(crate) thrifty: bool,
+    /// Datagrams that left the engines.
+    pub(crate) sent: u64,
     /// Relays that bring a moved track back to where it stood, so far.
     stand_ins: u64,
 }
@@ -115,6 +118,7 @@ impl World {
             requests: 0,
             moved: 0,
             thrifty: false,
+            sent: 0,
             stand_ins: 0,
         };
         for person in 0..people {
@@ -235,6 +239,13 @@ impl World {
         }
     }
 
+    /// A shard's packets waited so long of late. Returns how much it sheds where that changed.
+    pub(crate) fn strain(&mut self, shard: usize, delay: Duration) -> Option<Level> {
+        let level = self.engines[shard].note_delay(self.now, delay);
+        self.drain_engine(shard);
+        level
+    }
+
     /// Moves a person's transport to another shard, mid-stream.
     pub(crate) fn move_person(&mut self, person: usize, to: usize) -> Result<(), CommandError> {
         let from = self.homes[person];
@@ -302,6 +313,7 @@ impl World {
                 self.people[(producer.0 / 10) as usize].watch(encodings);
             }
         }
+        self.sent += datagrams.len() as u64;
         for head in datagrams.heads() {
             let SocketAddr::V4(to) = head.tuple.remote else { panic!("only IPv4 here") };
             let [_, _, high, low] = to.ip().octets();

@@ -81,6 +81,21 @@ pub(crate) fn listen(address: SocketAddr, shared: bool) -> io::Result<BoundListe
     Ok(BoundListener::from(socket))
 }
 
+/// Memory that a socket's unread datagrams take.
+pub(super) fn unread_bytes(socket: &impl AsRawFd) -> Option<u64> {
+    let mut memory = [0_u32; 9];
+    let mut length = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: `memory` and `length` live through the call, `length` says how much there is room for, and any bytes make
+    // valid numbers.
+    let result = unsafe {
+        let option = libc::SO_MEMINFO;
+        let value = memory.as_mut_ptr().cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut length)
+    };
+    // The first one is SK_MEMINFO_RMEM_ALLOC.
+    (result == 0 && length >= size_of::<u32>() as libc::socklen_t).then(|| u64::from(memory[0]))
+}
+
 /// CPU time of the calling thread.
 pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);

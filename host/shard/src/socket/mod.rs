@@ -23,7 +23,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket as BoundSocket};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_media::io::{Incoming, Tuple};
 use tidegate_types::packet::BUFFER_BYTES;
 use tidegate_types::{Buffer, Pool};
@@ -56,10 +56,23 @@ struct Watched {
     udp: UdpSocket,
     /// May hold datagrams: readiness is told once per arrival, so this stays set until a read finds nothing.
     readable: bool,
+    /// Since when it has not been found empty.
+    since: Option<Instant>,
     /// Writability is watched only while a backlog waits: else every sent packet would wake the shard.
     watched_writable: bool,
     /// Became writable while watched.
     writable: bool,
+}
+
+impl Watched {
+    const fn new(udp: UdpSocket, readable: bool) -> Self {
+        Self { udp, readable, since: None, watched_writable: false, writable: false }
+    }
+
+    const fn found_empty(&mut self) {
+        self.readable = false;
+        self.since = None;
+    }
 }
 
 impl Sockets {
@@ -70,7 +83,7 @@ impl Sockets {
         for position in own.clone() {
             let mut udp = UdpSocket::from_std(node[position].try_clone()?);
             registry.register(&mut udp, Token(position), Interest::READABLE)?;
-            let watched = Watched { udp, readable: true, watched_writable: false, writable: false };
+            let watched = Watched::new(udp, true);
             sockets[position] = Some(watched);
         }
         let (receive, send) = (system::ReceiveSpace::new(), system::SendSpace::new());
@@ -108,6 +121,35 @@ impl Sockets {
         self.own.clone().any(|index| self.is_readable(index)) || self.streams.any_ready()
     }
 
+    /// How long the receive queue that is longest not empty has been so: what waits in it is no older.
+    fn receive_age(&self, now: Instant) -> Duration {
+        let oldest = self.sockets.iter().flatten().filter_map(|socket| socket.since).min();
+        oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// How long what is unread will wait, where `taken` bytes of such memory were read within `span`: no longer than since
+    /// all was read last.
+    pub(crate) fn receive_delay(&self, now: Instant, taken: u64, span: Duration) -> Duration {
+        let age = self.receive_age(now);
+        if age.is_zero() {
+            return age;
+        }
+        let own = self.sockets[self.own.clone()].iter().flatten();
+        let Some(unread) = own.map(|socket| system::unread_bytes(&socket.udp)).sum::<Option<u64>>() else {
+            return age;
+        };
+        let nanos = span.as_nanos() * u128::from(unread) / u128::from(taken.max(1));
+        age.min(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// As if a read had not come to the end of what there is.
+    #[cfg(test)]
+    pub(crate) fn leave_unread(&mut self, index: usize, since: Instant) {
+        if let Some(socket) = &mut self.sockets[index] {
+            socket.since = Some(since);
+        }
+    }
+
     /// The shard's TCP streams.
     pub(crate) fn streams(&mut self) -> &mut Streams {
         &mut self.streams
@@ -122,8 +164,7 @@ impl Sockets {
     fn open_to_send(&mut self, index: usize) -> io::Result<()> {
         let socket = self.node.get(index).ok_or(io::ErrorKind::NotFound)?;
         let udp = UdpSocket::from_std(socket.try_clone()?);
-        self.sockets[index] =
-            Some(Watched { udp, readable: false, watched_writable: false, writable: false });
+        self.sockets[index] = Some(Watched::new(udp, false));
         Ok(())
     }
 
@@ -161,11 +202,12 @@ impl Sockets {
     ) {
         counters.receive_calls.add(1);
         let Some(socket) = self.sockets[index].as_mut() else { return };
+        socket.since.get_or_insert_with(Instant::now);
         let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
         match self.receive.receive(&socket.udp, &mut arrivals) {
-            Ok(0) => socket.readable = false,
+            Ok(0) => socket.found_empty(),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.found_empty(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // An error that an earlier datagram caused; reading it has cleared it.
             Err(error) => tracing::trace!(%error, "receive error"),

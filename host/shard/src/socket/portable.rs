@@ -68,6 +68,11 @@ impl ReceiveSpace {
     }
 }
 
+/// Not known here.
+pub(super) fn unread_bytes(_: &UdpSocket) -> Option<u64> {
+    None
+}
+
 /// Nothing needs to be kept.
 pub(super) struct SendSpace;
 

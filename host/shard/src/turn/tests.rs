@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::Secrets;
+use tidegate_media::shed::TICK;
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_types::command::{Command, CommandBody};
-use tidegate_types::report::Report;
+use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::transport::SrtpProfile;
 use tidegate_types::{Place, RequestNumber, TransportId};
 
@@ -104,6 +105,62 @@ fn a_load_report_comes_by_itself() {
     assert!(begun.elapsed() > Duration::from_millis(1_500), "reports a second apart");
     let turns = shards.counters()[0].turns;
     assert!(turns < 20, "an idle loop turned {turns} times in two seconds");
+}
+
+/// The last load report that came.
+fn last_load(said: &Receiver<(Place, FromShard)>) -> LoadReport {
+    let loads = said.try_iter().filter_map(|(_, what)| match what {
+        FromShard::Report(Report::Load(load)) => Some(load),
+        _ => None,
+    });
+    loads.last().expect("a load report")
+}
+
+#[test]
+fn a_loop_whose_packets_wait_sheds_and_says_so_until_they_no_longer_do() {
+    let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
+    let shard = &mut loops[0];
+    let mut now = super::now();
+    let mut tick = |shard: &mut ShardLoop, delay: Option<Duration>| {
+        now = now.after(TICK);
+        delay.into_iter().for_each(|delay| shard.load.delays.record(delay));
+        shard.time_passed(now);
+    };
+    (0..50).for_each(|_| tick(shard, Some(Duration::from_millis(30))));
+    assert_eq!(last_load(&said).shed_level, 0);
+    (0..31).for_each(|_| tick(shard, Some(Duration::from_millis(80))));
+    assert_eq!(last_load(&said).shed_level, 3);
+    assert_eq!(shards.counters()[0].load.shed_level, 3);
+    assert!(shard.time_to_sleep(None).is_some_and(|sleep| sleep <= TICK), "it looks again by itself");
+    // Nothing is forwarded any more.
+    (0..320).for_each(|_| tick(shard, None));
+    assert_eq!(last_load(&said).shed_level, 0);
+}
+
+#[test]
+fn a_receive_queue_that_is_never_found_empty_is_a_delay() {
+    let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
+    let shard = &mut loops[0];
+    assert_eq!(shard.turn(Some(Duration::ZERO)), Flow::Goes);
+    let mut now = super::now();
+    let mut tick = |shard: &mut ShardLoop| {
+        now = now.after(TICK);
+        shard.load.delays.record(Duration::from_micros(50));
+        shard.time_passed(now);
+    };
+    (0..20).for_each(|_| tick(shard));
+    let load = last_load(&said);
+    assert_eq!((load.shed_level, load.queue_age_us), (0, 0), "all was read");
+    shard.sockets.leave_unread(0, super::now().instant);
+    (0..20).for_each(|_| tick(shard));
+    assert_eq!(last_load(&said).shed_level, 0, "nothing waits");
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    for _ in 0..10 {
+        peer.send_to(&[0xff; 1_000], shards.candidates(Place::local(0))[0].address).expect("sent");
+    }
+    (0..20).for_each(|_| tick(shard));
+    let load = last_load(&said);
+    assert!(load.shed_level > 0 && load.queue_age_us >= 900_000, "{load:?}");
 }
 
 #[test]
