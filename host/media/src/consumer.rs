@@ -861,6 +861,7 @@ mod tests {
         let ticket = consumer.select(&packet(start, 0, 1, 0, true, 0), |_| None).unwrap();
         let served = (0..1_000).filter(|_| consumer.repair(ticket.sequence as u16, start).is_some()).count();
         assert_eq!(served, REPAIRS_PER_INTERVAL as usize);
+        assert_eq!(consumer.stats.refused_repairs, 1_000 - u64::from(REPAIRS_PER_INTERVAL));
     }
 
     /// A picture of a stream with three temporal layers, one packet each.

@@ -497,6 +497,13 @@ impl Station {
         }
     }
 
+    /// Whether a keyframe of this encoding was asked for just now, or will be as soon as it may.
+    #[must_use]
+    pub fn is_asking(&self, encoding: u8, now: Instant) -> bool {
+        let standing = self.encodings.get(usize::from(encoding));
+        standing.is_some_and(|standing| standing.wanted || !standing.may_ask(now))
+    }
+
     /// Calls `each` for every encoding whose keyframe is to be asked for now, and counts it as asked.
     pub fn ask_keyframes(&mut self, now: Instant, mut each: impl FnMut(u8)) {
         if self.paused {

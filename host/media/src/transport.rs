@@ -638,3 +638,6 @@ fn write_packet(
     }
     Some(end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -306,3 +306,25 @@ fn who_brings_in_too_much_loses_pictures_and_no_sound() {
     let sequences = world.people[0].sequences(ProducerId(31));
     assert!(sequences.len() > 200 && sequences.windows(2).all(|two| two[1] == two[0] + 1));
 }
+
+#[test]
+fn floods_of_requests_are_bounded_counted_and_reach_no_publisher() {
+    let plan = Plan { packets: vec![5], ..plan(1) };
+    let mut world = World::new(1, 1, 2, Weather::default(), &plan);
+    world.run_until(Duration::from_secs(3));
+    let keyframes = world.people[1].keyframes_sent();
+    for tick in 0..20 {
+        world.run_until(Duration::from_secs(3) + Duration::from_millis(100) * tick);
+        world.flood(0);
+    }
+    world.run_until(Duration::from_secs(5));
+    let stats = world.consumed(0).into_iter().find(|stats| stats.keyframe_requests > 0).expect("pictures");
+    assert!(stats.keyframe_requests >= 200, "{stats:?}");
+    assert!((100..=21 * 200).contains(&stats.retransmitted), "{stats:?}");
+    assert!(stats.refused_repairs > 10_000, "{stats:?}");
+    let asked = world.people[1].keyframes_sent() - keyframes;
+    assert!((1..=8).contains(&asked), "{asked} keyframes in two seconds");
+    let dropped: BTreeMap<_, _> = world.engines[0].counters().dropped.into_iter().collect();
+    assert_eq!(dropped["repair-flood"], stats.refused_repairs);
+    assert!(dropped["keyframe-request-folded"] > 150, "{dropped:?}");
+}

@@ -1,6 +1,6 @@
 //! RTCP that a peer sent: publishers' clocks, receivers' losses, requests for keyframes and retransmissions.
 
-use super::Engine;
+use super::{Engine, FOLDED, REPAIR_FLOOD};
 use crate::io::Crossing;
 use crate::rtcp::{self, Packet, Reader};
 use crate::transport::Transport;
@@ -85,6 +85,9 @@ impl Engine {
         let encoding = consumer.current().or(consumer.awaits_keyframe());
         let Some((station, encoding)) = consumer.station.zip(encoding) else { return };
         if let Some(station) = self.stations.get_mut(station).and_then(Option::as_mut) {
+            if station.is_asking(encoding, now.instant) {
+                *self.dropped.entry(FOLDED).or_default() += 1;
+            }
             station.want_keyframe(encoding, now.instant);
         }
         self.ask_keyframes(now, station);
@@ -97,6 +100,7 @@ impl Engine {
         for sequence in rtcp::nacked(pairs) {
             let Some(Some(consumer)) = transport.consumers.get_mut(index) else { return };
             let station = consumer.station.and_then(|at| self.stations.get(at)?.as_ref());
+            let refused = consumer.stats.refused_repairs;
             let repaired = consumer.repair(sequence, now.instant).and_then(|(encoding, source, out)| {
                 let packet = station?.encodings.get(usize::from(encoding))?.history.get(source)?;
                 Some((packet, consumer.ticket_again(packet, out)?))
@@ -106,6 +110,7 @@ impl Engine {
             });
             if !sent && let Some(Some(consumer)) = transport.consumers.get_mut(index) {
                 consumer.stats.unavailable += 1;
+                *self.dropped.entry(REPAIR_FLOOD).or_default() += consumer.stats.refused_repairs - refused;
             }
         }
     }

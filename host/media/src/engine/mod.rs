@@ -47,6 +47,13 @@ const POOL_BUFFERS: usize = 8_192;
 /// Hexadecimal digits at the head of a local ufrag that name its shard.
 const UFRAG_SHARD_DIGITS: usize = 4;
 
+/// What floods of feedback are counted as; known from the start, so that none of them makes the map grow.
+const FLOODS: [&str; 2] = [REPAIR_FLOOD, FOLDED];
+/// Retransmissions beyond a consumer's bound.
+const REPAIR_FLOOD: &str = "repair-flood";
+/// Keyframe requests that one under way answers.
+const FOLDED: &str = "keyframe-request-folded";
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -149,7 +156,7 @@ impl Engine {
             sharing: sharing::Sharing::default(),
             shedder: Shedder::default(),
             shed_packets: 0,
-            dropped: BTreeMap::new(),
+            dropped: FLOODS.into_iter().map(|kind| (kind, 0)).collect(),
             data: data::Rooms::default(),
             switched: Vec::new(),
         }
@@ -209,7 +216,8 @@ impl Engine {
         counters.shed_level = u64::from(self.shedder.level().number());
         counters.shed_packets = self.shed_packets;
         counters.dropped.clear();
-        counters.dropped.extend(self.dropped.iter().map(|(kind, count)| (*kind, *count)));
+        let known = self.dropped.iter().filter(|(_, count)| **count > 0);
+        counters.dropped.extend(known.map(|(kind, count)| (*kind, *count)));
     }
 
     fn drop_datagram(&mut self, kind: &'static str, incoming: Incoming) {

@@ -239,6 +239,12 @@ impl World {
         }
     }
 
+    /// A person asks for far too much.
+    pub(crate) fn flood(&mut self, person: usize) {
+        self.people[person].flood(self.now);
+        self.drain_person(person);
+    }
+
     /// A shard's packets waited so long of late. Returns how much it sheds where that changed.
     pub(crate) fn strain(&mut self, shard: usize, delay: Duration) -> Option<Level> {
         let level = self.engines[shard].note_delay(self.now, delay);

@@ -419,6 +419,23 @@ impl Person {
         }
     }
 
+    /// Asks for a keyframe and for its last packets again, more often than anyone has cause to.
+    pub(crate) fn flood(&mut self, now: Now) {
+        for track in self.incoming.iter().filter(|track| track.kind == MediaKind::Video) {
+            let highest = track.timestamps.keys().next_back().copied().unwrap_or_default();
+            let wanted: Vec<u16> = (0..100).map(|back| highest.wrapping_sub(back) as u16).collect();
+            for _ in 0..10 {
+                let mut space = [0; 1_200];
+                let mut writer = Writer::new(&mut space);
+                writer.receiver_report(1, &[]);
+                writer.nack(1, track.ssrc, &wanted);
+                writer.pli(1, track.ssrc);
+                let length = writer.len();
+                self.peer.send_rtcp(now, &space[..length]);
+            }
+        }
+    }
+
     fn ask_missing(&mut self, now: Now) {
         for track in self.incoming.iter_mut().filter(|track| track.kind == MediaKind::Video) {
             let mut wanted = Vec::new();
