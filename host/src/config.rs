@@ -52,6 +52,8 @@ pub struct Config {
     pub srtp_profiles: Vec<SrtpProfile>,
     /// How many sounds of a room are forwarded; 0: all.
     pub loudest: usize,
+    /// Transports that may begin to move within a minute.
+    pub moves_per_minute: usize,
     /// Above which delay a shard sheds layers; `None`: never.
     pub shed_delay: Option<Duration>,
     /// What decides.
@@ -132,6 +134,7 @@ impl Config {
                 SrtpProfile::Aes128CmSha1_80,
             ],
             loudest: 3,
+            moves_per_minute: 60,
             shed_delay: Some(tidegate_media::shed::WATERMARK),
             policies: stock_policies(),
             node_name: "local".to_owned(),
@@ -164,6 +167,7 @@ impl Config {
             announce: options.announce,
             srtp_profiles: options.srtp_profiles.into_iter().map(SrtpProfile::from).collect(),
             loudest: options.loudest.into(),
+            moves_per_minute: options.moves_per_minute.into(),
             shed_delay: Some(options.shed_delay_ms)
                 .filter(|ms| *ms > 0)
                 .map(|ms| Duration::from_millis(ms.into())),
@@ -318,11 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_above_which_layers_are_shed_is_as_told_and_nought_means_never() {
-        let shed_delay = |arguments: &[&str]| resolve(arguments, None).expect("sound").shed_delay;
-        assert_eq!(shed_delay(&[]), Config::local().shed_delay);
-        assert_eq!(shed_delay(&["--shed-delay-ms", "80"]), Some(Duration::from_millis(80)));
-        assert_eq!(shed_delay(&["--shed-delay-ms", "0"]), None);
+    fn rates_and_delays_are_bounded_as_told_and_nought_means_never() {
+        let usual = resolve(&[], None).expect("defaults are sound");
+        assert_eq!((usual.moves_per_minute, usual.shed_delay), (60, Config::local().shed_delay));
+        let told = resolve(&["--moves-per-minute", "3", "--shed-delay-ms", "80"], None).expect("sound");
+        assert_eq!((told.moves_per_minute, told.shed_delay), (3, Some(Duration::from_millis(80))));
+        let never = resolve(&["--moves-per-minute", "0", "--shed-delay-ms", "0"], None).expect("sound");
+        assert_eq!((never.moves_per_minute, never.shed_delay), (0, None));
     }
 
     #[test]

@@ -180,7 +180,10 @@ fn directory_config(config: &Config) -> DirectoryConfig {
         node_name: config.node_name.clone(),
         region: config.region.clone(),
     });
-    DirectoryConfig { loudest: config.loudest, ..DirectoryConfig::new(seeds.collect(), secrets::seed()) }
+    let mut directory = DirectoryConfig::new(seeds.collect(), secrets::seed());
+    directory.loudest = config.loudest;
+    directory.bounds.moves_per_minute = config.moves_per_minute;
+    directory
 }
 
 fn control_config(config: &Config) -> ControlConfig {
@@ -195,5 +198,17 @@ fn control_config(config: &Config) -> ControlConfig {
         public_hosts: config.public_hosts.clone(),
         limits: Limits { joins_per_s: config.join_rate, joins_burst, ..Limits::default() },
         ..ControlConfig::new(config.listen, ASSETS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, directory_config};
+
+    #[test]
+    fn the_directory_keeps_the_bounds_that_were_told() {
+        let config = Config { moves_per_minute: 3, loudest: 5, ..Config::local() };
+        let directory = directory_config(&config);
+        assert_eq!((directory.bounds.moves_per_minute, directory.loudest), (3, 5));
     }
 }

@@ -104,6 +104,11 @@ pub struct Options {
         help_heading = "Media")]
     pub shed_delay_ms: u16,
 
+    /// Transports that may begin to move to another shard within a minute, whoever wishes it; 0 moves nobody
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u16).range(0..=6_000),
+        help_heading = "Media")]
+    pub moves_per_minute: u16,
+
     /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; repeatable [default:
     /// authorize=auth-open allocate=allocate-pack balance=balance-steady]
     #[arg(long, value_name = "DECISION=NAME|PATH", value_parser = chosen, help_heading = "Policies")]
