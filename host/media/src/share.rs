@@ -22,8 +22,9 @@ pub const LONGEST_REST: Duration = Duration::from_secs(60);
 const SPARE: u64 = 110;
 /// What stands may take so many hundredths of the budget before someone steps down.
 const TOLERATED: u64 = 105;
-/// So many hundredths of the capacity at which someone stepped down are another capacity.
-const OTHER_CAPACITY: u64 = 150;
+/// So many hundredths of what did not fit when someone stepped down are another capacity: an estimate may rise to half as
+/// much again as is sent without that being so.
+const OTHER_CAPACITY: u64 = 200;
 
 /// One layer that a claim may be given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +77,8 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lowered {
     at: Instant,
-    /// What there was to divide then.
+    /// What there was to divide then, or what was sent and did not fit, if that was more: an estimate that overshoots
+    /// falls below what the way carries, and its coming back shows nothing new.
     room_kbps: u64,
     rest: Duration,
 }
@@ -175,12 +177,13 @@ fn total(claims: &[Claim]) -> u64 {
 /// all nothing would ever show that there is room again.
 fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
     let kept = first(claims);
+    let tried = total(claims).max(room);
     while total(claims) * 100 > room * TOLERATED {
         let higher = sacrifice(claims, |_, claim| claim.at > Some(0));
         let victim =
             higher.or_else(|| sacrifice(claims, |index, claim| claim.at.is_some() && Some(index) != kept));
         let Some(victim) = victim else { return };
-        claims[victim].lower(now, room);
+        claims[victim].lower(now, tried);
     }
 }
 

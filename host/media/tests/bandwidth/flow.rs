@@ -8,20 +8,24 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 use tidegate_media::arrivals::Arrivals;
 use tidegate_media::bandwidth::{Bandwidth, Lane};
+use tidegate_media::share::{Claim, Ladder, Rung, Share, divide};
 use tidegate_types::Bitrate;
+use tidegate_types::consumer::LayerPreference;
 
 const PACKET_BYTES: usize = 1_200;
 const SOUND_BYTES: usize = 110;
 const PADDING_BYTES: usize = 300;
 const SOUND_BPS: f64 = SOUND_BYTES as f64 * 8.0 * 50.0;
 const FRAME: f64 = 1.0 / 30.0;
+/// How often an engine divides.
+const SHARED: f64 = 0.2;
 
 /// What a call has to send.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// Pictures at whatever rate the estimate allows, up to so many kbit/s.
     Elastic(f64),
-    /// So many people's pictures, each in layers of so many kbit/s: the best set that fits.
+    /// So many people's sound, and their pictures, each in layers of so many kbit/s, as an engine divides them.
     Layers { people: usize, layers: Vec<f64> },
 }
 
@@ -98,13 +102,14 @@ pub(crate) struct Call {
     begins: f64,
 }
 
-/// The layers in use, and since when more would fit.
+/// The layers in use.
 #[derive(Default)]
 struct Chosen {
-    layers: Vec<usize>,
-    fits_since: Option<f64>,
-    down_at: Option<f64>,
-    pub(crate) changes: Vec<(f64, bool)>,
+    shares: Vec<Share>,
+    /// When whose layer changed, and whether upwards.
+    changes: Vec<(f64, usize, bool)>,
+    /// When it is divided next.
+    next: f64,
 }
 
 impl Call {
@@ -161,21 +166,40 @@ impl Call {
         }
     }
 
+    /// How many people are heard.
+    fn sounds(&self) -> usize {
+        match &self.source {
+            Source::Elastic(_) => 1,
+            Source::Layers { people, .. } => *people,
+        }
+    }
+
     fn choose(&mut self, now: f64) {
-        let budget = self.estimate() - SOUND_BPS;
+        let sound = SOUND_BPS * self.sounds() as f64;
+        let budget = self.estimate() - sound;
+        let instant = self.instant(now);
         match &self.source {
             Source::Elastic(most) => {
-                self.bandwidth.want(Some(Bitrate::from_bps((most * 1e3 + SOUND_BPS) as u64)));
+                self.bandwidth.want(Some(Bitrate::from_bps((most * 1e3 + sound) as u64)));
                 // An encoder follows with some inertia downwards, too.
                 let wanted = budget.clamp(50e3, most * 1e3);
                 self.target += 0.5 * (wanted - self.target);
             }
             Source::Layers { people, layers } => {
-                let most: f64 = layers.last().copied().unwrap_or_default() * *people as f64 * 1e3;
-                self.bandwidth.want(Some(Bitrate::from_bps((most + SOUND_BPS) as u64)));
-                self.chosen.layers.resize(*people, 0);
-                let total = self.chosen.follow(now, layers, budget);
-                self.target = total;
+                if now < self.chosen.next {
+                    return;
+                }
+                self.chosen.next = now + SHARED;
+                self.chosen.shares.resize(*people, Share::default());
+                let mut ladder = Ladder::default();
+                for (spatial, kbps) in layers.iter().enumerate() {
+                    let layer = LayerPreference { spatial: spatial as u8, temporal: u8::MAX };
+                    ladder.push(Rung { layer, kbps: *kbps as u64 });
+                }
+                let room = Bitrate::from_bps(budget.max(0.0) as u64);
+                let (given, wanted) = self.chosen.divide(instant, now, ladder, room);
+                self.target = given.bits_per_second() as f64;
+                self.bandwidth.want(Some(Bitrate::from_bps(wanted.bits_per_second() + sound as u64)));
             }
         }
     }
@@ -196,7 +220,9 @@ impl Call {
         while self.next_sound <= now {
             let at = self.next_sound;
             self.next_sound += 0.02;
-            self.send(at, SOUND_BYTES, Lane::Audio);
+            for _ in 0..self.sounds() {
+                self.send(at, SOUND_BYTES, Lane::Audio);
+            }
         }
     }
 
@@ -221,36 +247,26 @@ impl Call {
         }
     }
 
-    pub(crate) fn layer_changes(&self) -> &[(f64, bool)] {
+    pub(crate) fn layer_changes(&self) -> &[(f64, usize, bool)] {
         &self.chosen.changes
     }
 }
 
 impl Chosen {
-    /// Steps down at once, and up when what is next has fitted for a while; returns the total rate.
-    fn follow(&mut self, now: f64, layers: &[f64], budget: f64) -> f64 {
-        let total = |chosen: &[usize]| chosen.iter().map(|layer| layers[*layer] * 1e3).sum::<f64>();
-        while total(&self.layers) > budget
-            && let Some(highest) = self.layers.iter_mut().max().filter(|layer| **layer > 0)
-        {
-            *highest -= 1;
-            self.changes.push((now, false));
-            self.down_at = Some(now);
-            self.fits_since = None;
+    /// Divides what there is beside the sound among the pictures, as an engine does. Returns what they take, and what
+    /// they would if everyone had all.
+    fn divide(&mut self, now: Instant, at: f64, ladder: Ladder, room: Bitrate) -> (Bitrate, Bitrate) {
+        let claim = |(person, share): (usize, &Share)| Claim::new(person, 1, ladder, *share);
+        let mut claims: Vec<Claim> = self.shares.iter().enumerate().map(claim).collect();
+        let division = divide(now, room.kbps(), &mut claims);
+        let height = |share: Share| share.layer.map(|layer| layer.spatial);
+        for (person, (share, claim)) in self.shares.iter_mut().zip(&claims).enumerate() {
+            if height(claim.share) != height(*share) {
+                self.changes.push((at, person, height(claim.share) > height(*share)));
+            }
+            *share = claim.share;
         }
-        let mut next = self.layers.clone();
-        let Some(lowest) = next.iter_mut().min().filter(|layer| **layer + 1 < layers.len()) else {
-            return total(&self.layers);
-        };
-        *lowest += 1;
-        if total(&next) * 1.05 > budget || self.down_at.is_some_and(|at| now - at < 10.0) {
-            self.fits_since = None;
-        } else if now - *self.fits_since.get_or_insert(now) > 0.5 {
-            self.layers = next;
-            self.fits_since = None;
-            self.changes.push((now, true));
-        }
-        total(&self.layers)
+        (Bitrate::from_kbps(division.given_kbps), Bitrate::from_kbps(division.wanted_kbps))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Seen {
     pub(crate) queued: Vec<(f64, f64)>,
     delivered: Vec<(f64, usize)>,
     rivals: Vec<(f64, usize)>,
-    layer_changes: Vec<(f64, bool)>,
+    layer_changes: Vec<(f64, usize, bool)>,
 }
 
 impl Seen {
@@ -148,9 +148,10 @@ fn judge(row: &Row, seen: &Seen, bound: &Bound) -> (String, bool) {
             (format!("delivered {rate:.0} kbit/s (at least {least_kbps:.0})"), rate >= least_kbps)
         }
         Bound::NoFlapping { from } => {
-            let late: Vec<_> = seen.layer_changes.iter().filter(|(at, _)| *at >= from).collect();
-            let flaps = late.iter().filter(|(at, up)| {
-                !up && late.iter().any(|(later, up)| *up && *later > *at && *later - *at < 10.0)
+            let late: Vec<_> = seen.layer_changes.iter().filter(|(at, ..)| *at >= from).collect();
+            let flaps = late.iter().filter(|(at, whose, up)| {
+                let again = |later: &f64| (0.0..10.0).contains(&(later - at));
+                !up && late.iter().any(|(later, other, up)| *up && other == whose && again(later))
             });
             let flaps = flaps.count();
             (format!("{flaps} layers went down and up (0)"), flaps == 0)

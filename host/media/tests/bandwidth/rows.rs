@@ -173,7 +173,7 @@ pub(crate) fn written() -> Vec<Row> {
         shared("another call", 2_000.0, 0.3, vec![Rival::Call { begins: 5.0 }]),
         shared("a download", 3_000.0, 0.2, vec![Rival::Download { begins: 5.0 }]),
         shared("a download", 5_000.0, 0.1, vec![Rival::Download { begins: 10.0 }]),
-        layered(2_000.0, 5, &[100.0, 350.0, 1_200.0], 1_100.0),
+        layered(2_000.0, 5, &[100.0, 350.0, 1_200.0], 1_300.0),
         layered(2_500.0, 1, &[150.0, 500.0, 1_700.0], 1_600.0),
         layered(1_000.0, 1, &[150.0, 500.0, 1_700.0], 500.0),
         layered(6_000.0, 3, &[150.0, 500.0, 1_700.0], 4_500.0),
