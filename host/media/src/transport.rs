@@ -24,6 +24,12 @@ use tidegate_types::{Bitrate, ConsumerId, MediaKind, MediaPacket, Now, ProducerI
 
 /// How often sender and receiver reports go out.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// Reports are due on a grid of the wall clock, so that those of many transports cost one wake and one call. Coarser
+/// makes larger bursts of them.
+const REPORT_GRID: Duration = Duration::from_millis(50);
+/// So that pictures that wait leave together, too, whoever they are for: a multiple of the pacer's step.
+const PACE_GRID: Duration = Duration::from_millis(5);
+const _: () = assert!(1_000 % REPORT_GRID.as_millis() == 0 && 1_000 % PACE_GRID.as_millis() == 0);
 /// SSRCs known on one transport at most; more are not learnt.
 const STREAMS: usize = 256;
 /// Streams that one message about a ceiling names at most; it holds for all together anyhow.
@@ -35,6 +41,8 @@ const TOLD_PER_S: u32 = 10;
 const TAG_BYTES: usize = 16;
 /// The most that a packet's padding can say of itself (RFC 3550, section 5.1).
 const PADDING_BYTES: u8 = 255;
+/// The most that a sender report and the canonical name behind it take (RFC 3550, sections 6.4.1 and 6.5).
+const SENDER_REPORT_BYTES: usize = 28 + 4 + 264;
 /// Who speaks in feedback where the transport sends no media itself (RFC 3550 wants any SSRC).
 const FEEDBACK_SSRC: u32 = 1;
 
@@ -96,13 +104,13 @@ impl Transport {
             told: Allowance::new(TOLD_BURST, TOLD_PER_S),
             armed: None,
             ufrags,
-            bandwidth: Bandwidth::new(now.instant),
+            bandwidth: Bandwidth::new(now.instant - past(now, PACE_GRID)),
             extensions: ExtensionMap::default(),
             streams: Vec::new(),
             sources: Vec::new(),
             arrivals: None,
             next_transport_sequence: 0,
-            report_due: now.instant + REPORT_INTERVAL,
+            report_due: next_report(now),
             ceiling: limits
                 .ingress_kbps
                 .map(|kbps| Ceiling::new(Bitrate::from_kbps(kbps.into()), now.instant)),
@@ -364,7 +372,7 @@ impl Transport {
         self.send_padding(now, out);
         let due = now.instant >= self.report_due;
         if due {
-            self.report_due = now.instant + REPORT_INTERVAL;
+            self.report_due = next_report(now);
             self.bandwidth.look(now.instant);
             self.receiver_reports(now, out);
             self.tell_ceiling(now, out);
@@ -463,29 +471,30 @@ impl Transport {
         }
     }
 
-    /// Tells the peer the publisher's clock for one of its consumers.
-    pub fn sender_report(
+    /// Tells the peer the publishers' clocks, for as many of its consumers as fit into each datagram. `clock_of` knows
+    /// the clock of a station's encoding.
+    pub fn sender_reports(
         &mut self,
         now: Now,
-        index: usize,
-        source: Option<SourceClock>,
+        clock_of: impl Fn(usize, u8) -> Option<SourceClock>,
         out: &mut Datagrams,
-    ) -> Option<()> {
-        let consumer = self.consumers.get_mut(index)?.as_mut()?;
-        let source = source.filter(|_| consumer.stats.packets > 0)?;
-        let rtp = clock::rtp_at(&source, consumer.codec.clock_hz(), now.instant);
-        let rtp = consumer.outgoing_timestamp(rtp)?;
-        let ntp = clock::ntp_at(&source, now.instant);
-        consumer.note_report(ntp.middle(), now.instant);
-        let (ssrc, packets, octets) =
-            (consumer.ssrc, consumer.stats.packets as u32, consumer.stats.bytes as u32);
-        let cname = std::mem::take(&mut consumer.cname);
-        self.send_rtcp(now, out, |writer| {
-            writer.sender_report(ssrc, ntp, rtp, packets, octets);
-            writer.source_description(ssrc, &cname);
-        });
-        self.consumers[index].as_mut()?.cname = cname;
-        Some(())
+    ) {
+        if self.association.selected().is_none() || self.association.profile().is_none() {
+            return;
+        }
+        let mut consumers = std::mem::take(&mut self.consumers);
+        let mut left = consumers.iter_mut().flatten().peekable();
+        while left.peek().is_some() {
+            self.send_rtcp(now, out, |writer| {
+                while writer.room() >= SENDER_REPORT_BYTES
+                    && let Some(consumer) = left.next()
+                {
+                    write_sender_report(writer, now, consumer, &clock_of);
+                }
+            });
+        }
+        drop(left);
+        self.consumers = consumers;
     }
 
     /// Sends what its data channels want sent.
@@ -580,6 +589,34 @@ impl Transport {
             data: self.data.as_ref().map(|data| data.stats()).unwrap_or_default(),
         }
     }
+}
+
+fn write_sender_report(
+    writer: &mut Writer<'_>,
+    now: Now,
+    consumer: &mut Consumer,
+    clock_of: impl Fn(usize, u8) -> Option<SourceClock>,
+) -> Option<()> {
+    let (encoding, _) = consumer.source_start()?;
+    let source = clock_of(consumer.station?, encoding).filter(|_| consumer.stats.packets > 0)?;
+    let rtp = clock::rtp_at(&source, consumer.codec.clock_hz(), now.instant);
+    let rtp = consumer.outgoing_timestamp(rtp)?;
+    let ntp = clock::ntp_at(&source, now.instant);
+    consumer.note_report(ntp.middle(), now.instant);
+    let (packets, octets) = (consumer.stats.packets as u32, consumer.stats.bytes as u32);
+    writer.sender_report(consumer.ssrc, ntp, rtp, packets, octets);
+    writer.source_description(consumer.ssrc, &consumer.cname);
+    Some(())
+}
+
+fn next_report(now: Now) -> Instant {
+    now.instant + REPORT_INTERVAL - past(now, REPORT_GRID)
+}
+
+/// How long ago the last point of a grid was that divides the wall clock's seconds, the same for all transports.
+fn past(now: Now, grid: Duration) -> Duration {
+    let in_second_ns = ((now.wall.0 & 0xffff_ffff) * 1_000_000_000) >> 32;
+    Duration::from_nanos(in_second_ns % grid.as_nanos() as u64)
 }
 
 fn vacant<T>(holes: &mut Vec<Option<T>>) -> usize {

@@ -29,10 +29,11 @@ const TURN_COMMANDS: usize = 64;
 const TURN_CROSSINGS: usize = 256;
 /// Batches read from one socket in one turn.
 const TURN_RECEIVES: usize = 8;
-/// Datagrams given to the engine at once. Turning it up makes longer runs and longer delays for the first of them.
-const BATCH_DATAGRAMS: usize = 64;
-/// Output beyond this is sent before the next input, so that the arena stays within the cache's reach.
-const OUTPUT_DATAGRAMS: usize = 1_024;
+/// Datagrams that one read brings, unless some of them were merged.
+const BATCH_DATAGRAMS: usize = 32;
+/// Output beyond this is sent before the next input. Turning it up makes longer runs, a larger arena and longer delays
+/// for the first of them.
+const OUTPUT_DATAGRAMS: usize = 2_048;
 /// How often a load report is made.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a full ring is tried again.
@@ -76,7 +77,7 @@ pub struct ShardLoop {
     looked: (Instant, u64),
     /// The longest that something will have waited unread, since the last report.
     unread: Duration,
-    /// What one read brought, and the part of it that goes to the engine next.
+    /// What one read brought, and the one of it that goes to the engine next.
     arrived: Vec<Incoming>,
     batch: Vec<Incoming>,
 }
@@ -120,7 +121,7 @@ impl ShardLoop {
             looked: (now, 0),
             unread: Duration::ZERO,
             arrived: Vec::with_capacity(BATCH_DATAGRAMS),
-            batch: Vec::with_capacity(BATCH_DATAGRAMS),
+            batch: Vec::with_capacity(1),
         })
     }
 
@@ -213,6 +214,8 @@ impl ShardLoop {
         self.send(now);
     }
 
+    /// Reads until there is nothing more, and hands it to the engine; what comes of it goes out together. A picture's
+    /// packets arrive one by one: those that come while the first is worked on leave in the same runs as it does.
     fn receive(&mut self) {
         for socket in 0..self.sockets.len() {
             for _ in 0..TURN_RECEIVES {
@@ -220,23 +223,32 @@ impl ShardLoop {
                     break;
                 }
                 self.sockets.receive(socket, self.engine.pool(), &mut self.arrived, &self.counters);
-                self.deliver();
+                if self.deliver() {
+                    self.sockets.look_again(socket);
+                }
             }
         }
         let registry = self.poll.registry();
         self.sockets.streams().receive(registry, self.engine.pool(), &mut self.arrived);
         self.deliver();
+        self.send(now());
     }
 
-    fn deliver(&mut self) {
-        while !self.arrived.is_empty() {
+    /// What has been read goes to the engine. More output than [`OUTPUT_DATAGRAMS`] does not wait for what is read
+    /// next. Returns whether there was any, and something to be sent came of it: that took its time.
+    fn deliver(&mut self) -> bool {
+        let is_any = !self.arrived.is_empty();
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for incoming in arrived.drain(..) {
             let now = now();
-            self.batch.extend(self.arrived.drain(..self.arrived.len().min(BATCH_DATAGRAMS)));
+            self.batch.push(incoming);
             self.engine.receive(now, &mut self.batch);
-            self.batch.clear();
             self.drain(now);
-            self.send(now);
         }
+        self.arrived = arrived;
+        // Other shards have their part to do meanwhile.
+        self.rings.wake();
+        is_any && !self.engine.output().datagrams.is_empty()
     }
 
     fn send_what_waited(&mut self) {

@@ -42,17 +42,8 @@ impl Engine {
         }
         transport.armed = None;
         if transport.timeout(now, &mut self.output.datagrams) {
-            for index in 0..transport.consumers.len() {
-                let consumer = transport.consumers[index].as_ref();
-                let Some((station, (encoding, _))) =
-                    consumer.and_then(|consumer| consumer.station.zip(consumer.source_start()))
-                else {
-                    continue;
-                };
-                let clock =
-                    self.stations.get(station).and_then(Option::as_ref).and_then(|at| at.clock(encoding));
-                transport.sender_report(now, index, clock, &mut self.output.datagrams);
-            }
+            let clock_of = |station: usize, encoding| self.stations.get(station)?.as_ref()?.clock(encoding);
+            transport.sender_reports(now, clock_of, &mut self.output.datagrams);
         }
         self.drain_association(now, slot);
         self.data_timeout(now, slot);

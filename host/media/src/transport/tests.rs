@@ -1,4 +1,4 @@
-//! What one transport's peer can make it remember.
+//! What one transport's peer can make it remember, and when a transport's reports are due.
 
 use super::*;
 use crate::association::Identity;
@@ -59,4 +59,19 @@ fn new_sources_are_learnt_up_to_a_bound_then_counted_and_the_first_go_on() {
     assert_eq!(learnt, STREAMS);
     assert!(identify(111, 1).is_some());
     assert_eq!(transport.dump().transport.refused_streams, 1_000 - STREAMS as u64);
+}
+
+#[test]
+fn transports_made_at_different_times_report_and_pace_together() {
+    let instant = Instant::now();
+    let second = Now { instant, wall: NtpTime::from_unix(Duration::from_secs(9)) };
+    let made = |us| second.after(Duration::from_micros(us));
+    let reports = [1, 17_300, 49_990].map(|us| next_report(made(us)));
+    let waits = [3, 4_990].map(|us| made(us).instant - past(made(us), PACE_GRID));
+    for times in [&reports[..], &waits[..]] {
+        let apart = times.iter().max().zip(times.iter().min()).map(|(last, first)| *last - *first);
+        assert!(apart.is_some_and(|apart| apart < Duration::from_micros(1)), "{times:?}");
+    }
+    let away = REPORT_INTERVAL.abs_diff(reports[0] - instant);
+    assert!(away < Duration::from_micros(1), "{away:?}");
 }

@@ -24,7 +24,7 @@ use tidegate_types::packet::BUFFER_BYTES;
 pub(super) const MAY_SEGMENT: bool = true;
 
 /// Messages of one `recvmmsg`. Turning it up saves calls under load and costs [`OVERFLOW_BYTES`] each.
-const RECEIVE_MESSAGES: usize = 32;
+pub(super) const RECEIVE_MESSAGES: usize = 32;
 
 /// Where the part of a merged (UDP_GRO) arrival goes that exceeds the first buffer: together 65,536 bytes, more
 /// than a UDP datagram or a merged arrival can hold.

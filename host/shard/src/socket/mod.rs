@@ -54,7 +54,8 @@ pub(crate) struct Sockets {
 
 struct Watched {
     udp: UdpSocket,
-    /// May hold datagrams: readiness is told once per arrival, so this stays set until a read finds nothing.
+    /// May hold datagrams: readiness is told once per arrival, so this stays set until a read finds fewer than it could
+    /// take. What comes after that read is told anew.
     readable: bool,
     /// Since when it has not been found empty.
     since: Option<Instant>,
@@ -150,6 +151,14 @@ impl Sockets {
         }
     }
 
+    /// Some time has passed since the last read: the next may find something that no poll has told of yet.
+    pub(crate) fn look_again(&mut self, index: usize) {
+        let is_own = self.own.contains(&index);
+        if let Some(socket) = self.sockets[index].as_mut().filter(|_| is_own) {
+            socket.readable = true;
+        }
+    }
+
     /// The shard's TCP streams.
     pub(crate) fn streams(&mut self) -> &mut Streams {
         &mut self.streams
@@ -205,7 +214,7 @@ impl Sockets {
         socket.since.get_or_insert_with(Instant::now);
         let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
         match self.receive.receive(&socket.udp, &mut arrivals) {
-            Ok(0) => socket.found_empty(),
+            Ok(count) if count < system::RECEIVE_MESSAGES => socket.found_empty(),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.found_empty(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

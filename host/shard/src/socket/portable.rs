@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) const MAY_SEGMENT: bool = false;
 
 /// Datagrams of one batch.
-const RECEIVE_DATAGRAMS: usize = 32;
+pub(super) const RECEIVE_MESSAGES: usize = 32;
 
 /// Opens and binds one non-blocking socket; sharing an address is refused before.
 pub(crate) fn open(address: SocketAddr, _options: Options) -> io::Result<BoundSocket> {
@@ -57,14 +57,14 @@ impl ReceiveSpace {
 
     /// Receives one batch; says how many came.
     pub(super) fn receive(&mut self, socket: &UdpSocket, arrivals: &mut Arrivals<'_>) -> io::Result<usize> {
-        for received in 0..RECEIVE_DATAGRAMS {
+        for received in 0..RECEIVE_MESSAGES {
             match socket.recv_from(&mut self.bytes) {
                 Ok((length, remote)) => arrivals.take_copy(Some(remote), [&self.bytes[..length], &[]]),
                 Err(error) if received == 0 => return Err(error),
                 Err(_) => return Ok(received),
             }
         }
-        Ok(RECEIVE_DATAGRAMS)
+        Ok(RECEIVE_MESSAGES)
     }
 }
 

@@ -6,15 +6,16 @@ use crate::{ShardCounters, Shards, ShardsConfig};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tidegate_media::association::{AssociationConfig, Identity};
 use tidegate_media::io::Secrets;
+use tidegate_media::peer::Peer;
 use tidegate_media::shed::TICK;
 use tidegate_media::{Engine, EngineConfig};
-use tidegate_types::command::{Command, CommandBody};
+use tidegate_types::command::{Command, CommandBody, Done, TransportLimits};
 use tidegate_types::report::{LoadReport, Report};
 use tidegate_types::transport::SrtpProfile;
-use tidegate_types::{Place, RequestNumber, TransportId};
+use tidegate_types::{Now, NtpTime, Place, RequestNumber, RouterId, TransportId};
 
 /// Long enough for a condition that soon holds on any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,6 +89,61 @@ fn datagrams_at_a_candidate_are_received_and_one_that_means_nothing_harms_nothin
     // The loop has read all there was: the next arrival must be noticed.
     peer.send_to(&[0xff], address).expect("sent");
     turn_until(&shards, &mut loops[0], |counters| counters.received_datagrams == 5);
+}
+
+/// A command's answer, by turns of the loop.
+fn done(
+    shards: &Shards,
+    shard: &mut ShardLoop,
+    said: &Receiver<(Place, FromShard)>,
+    body: CommandBody,
+) -> Done {
+    shards.command(Place::local(0), Command { request: RequestNumber(1), body }).expect("queued");
+    loop {
+        assert_eq!(shard.turn(Some(Duration::ZERO)), Flow::Goes);
+        if let Some((_, FromShard::Reply(reply))) = said.try_iter().find(|(_, what)| answer(what).is_some()) {
+            return reply.result.expect("possible");
+        }
+    }
+}
+
+#[test]
+fn what_several_reads_bring_is_answered_in_one_call() {
+    // More than one read takes, and few enough for one turn.
+    const CHECKS: u64 = 40;
+    let (shards, mut loops, said) = by_hand(&ShardsConfig::loopback());
+    let shard = &mut loops[0];
+    let (transport, router, limits) = (TransportId(1), RouterId(1), TransportLimits::default());
+    let create = CommandBody::CreateTransport { transport, router, limits };
+    let Done::Transport(local) = done(&shards, shard, &said, create) else { panic!("no transport") };
+    let identity = Arc::new(Identity::generate().expect("a certificate"));
+    let config = AssociationConfig { identity, profiles: vec![SrtpProfile::AeadAes128Gcm] };
+    let now = || Now { instant: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) };
+    let mut peer = Peer::new(&config, "peer", now());
+    done(&shards, shard, &said, CommandBody::ConnectTransport { transport, remote: peer.remote() });
+    let address = shards.candidates(Place::local(0))[0].address;
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    peer.meet(&local, address, now());
+    // A turn in which a retransmission is due makes a call more.
+    for _ in 0..10 {
+        (0..CHECKS).for_each(|_| peer.check(now()));
+        let out = peer.output();
+        for head in out.heads() {
+            socket.send_to(out.bytes(head), address).expect("loopback takes it");
+        }
+        out.clear();
+        let before = shards.counters()[0].clone();
+        turn_until(&shards, shard, |counters| {
+            counters.received_datagrams >= before.received_datagrams + CHECKS
+        });
+        let after = &shards.counters()[0];
+        let one_turn = after.turns == before.turns + 1 && after.receive_calls > before.receive_calls + 1;
+        let answered = after.sent_datagrams - before.sent_datagrams;
+        if one_turn && answered >= CHECKS && after.send_calls == before.send_calls + 1 {
+            return;
+        }
+    }
+    panic!("several calls each time: {:?}", shards.counters());
 }
 
 #[test]
