@@ -19,7 +19,7 @@ use tidegate_types::request::{
     ErrorKind, JoinRequest, Joined, NoticeBody, PersonView, ReplyBody, RequestError, TrackView,
 };
 use tidegate_types::transport::{LocalTransport, TransportState};
-use tidegate_types::{PersonId, Place, RouterId, Secret, TransportId};
+use tidegate_types::{PersonId, Place, RouterId, Secret, Shared, TransportId};
 
 /// The most bytes of one attribute, name and value together.
 const ATTR_BYTES: usize = 1_024;
@@ -211,11 +211,11 @@ impl Directory {
         let JoinStage::Creating(router, place) = joining.stage else { return };
         let Joining { asker, request, grant, transport, .. } = joining;
         let asks_again = !grant.consult.is_empty();
-        let view = PersonView {
+        let view = Shared::from(PersonView {
             person: id,
             name: grant.name.clone().unwrap_or(request.name),
             identity: grant.identity.clone(),
-        };
+        });
         let person = Person {
             client: asker.0,
             joined_by: asker.1,

@@ -13,7 +13,7 @@ use tidegate_types::relay::RelayStats;
 use tidegate_types::request::{ClientId, PersonView, TrackView};
 use tidegate_types::transport::{LocalTransport, TransportState};
 use tidegate_types::{
-    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, TransportId,
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, Shared, TransportId,
 };
 
 /// A room and the router under it. Exists while someone is inside or entering.
@@ -45,7 +45,7 @@ pub(crate) struct Person {
     pub(crate) joined_by: RequestNumber,
     pub(crate) router: RouterId,
     pub(crate) transport: TransportId,
-    pub(crate) view: PersonView,
+    pub(crate) view: Shared<PersonView>,
     pub(crate) grant: Grant,
     /// What authorize is told again; the token is dropped where the grant asks for no further questions.
     pub(crate) token: Secret,

@@ -97,6 +97,9 @@ pub struct Datagrams {
 /// The most bytes one outgoing datagram holds.
 pub const DATAGRAM_BYTES: usize = 1_500;
 
+/// By how many of these the arena grows.
+const GROWTH_DATAGRAMS: usize = 64;
+
 impl Datagrams {
     /// How many.
     #[must_use]
@@ -145,7 +148,8 @@ impl Datagrams {
     ) -> bool {
         let start = self.used;
         if self.bytes.len() < start + DATAGRAM_BYTES {
-            self.bytes.resize((start + DATAGRAM_BYTES).max(self.bytes.len() * 2), 0);
+            // In steps, since all of it is resident from then on.
+            self.bytes.resize(start + GROWTH_DATAGRAMS * DATAGRAM_BYTES, 0);
         }
         let written =
             write(&mut self.bytes[start..start + DATAGRAM_BYTES]).map(|length| length.min(DATAGRAM_BYTES));

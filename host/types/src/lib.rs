@@ -28,6 +28,7 @@ pub mod request;
 pub mod router;
 pub mod rtp;
 pub mod secret;
+pub mod shared;
 pub mod transport;
 pub mod units;
 
@@ -38,4 +39,5 @@ pub use id::{
 pub use packet::{Buffer, MediaPacket, Pool};
 pub use rtp::{MediaKind, RtpParameters};
 pub use secret::Secret;
+pub use shared::Shared;
 pub use units::{Bitrate, Now, NtpTime};

@@ -10,7 +10,7 @@ use crate::producer::ProducerParameters;
 use crate::relay::RelayStats;
 use crate::transport::{LocalTransport, RemoteTransport, TransportState};
 use crate::{
-    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, ShardIndex,
+    ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret, ShardIndex, Shared,
     TransportId,
 };
 use serde::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ pub struct Joined {
     /// What it may do.
     pub grant: Grant,
     /// Everyone else in the room.
-    pub people: Vec<PersonView>,
+    pub people: Vec<Shared<PersonView>>,
     /// Every track in the room.
     pub tracks: Vec<TrackView>,
 }
@@ -300,7 +300,7 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoticeBody {
     /// Someone came in.
-    PersonJoined(PersonView),
+    PersonJoined(Shared<PersonView>),
     /// Someone left.
     PersonLeft(PersonId),
     /// A track can be consumed.
@@ -405,7 +405,7 @@ pub struct RoomDump {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonDump {
     /// Who.
-    pub view: PersonView,
+    pub view: Shared<PersonView>,
     /// Where its transport stands.
     pub place: Place,
     /// Its transport.

@@ -11,6 +11,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
+/// What a socket reads and writes at once: it keeps a buffer of this size as long as it is open. A longer message grows
+/// it for as long as that is read.
+const BUFFER_BYTES: usize = 4 * 1_024;
+
 /// `GET /session`.
 pub(super) async fn upgrade(
     State(door): State<Arc<Door>>,
@@ -43,5 +47,7 @@ pub(super) async fn upgrade(
         .protocols(["tidegate.v1"])
         .max_message_size(MESSAGE_BYTES)
         .max_frame_size(MESSAGE_BYTES)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(move |socket| session::serve(sessions, address, socket, place))
 }

@@ -167,7 +167,7 @@ fn joined(client: ClientId, room: &str) -> Joined {
 }
 
 fn dump() -> Dump {
-    let view = PersonView { person: PersonId(7), name: "Ada".into(), identity: None };
+    let view = PersonView { person: PersonId(7), name: "Ada".into(), identity: None }.into();
     let person = PersonDump {
         view,
         place: Place::local(1),
@@ -368,8 +368,9 @@ async fn a_person_joins_hears_and_leaves() {
     let house = House::open(|_| {}).await;
     let (mut client, entered) = house.join().await;
     assert_eq!((&entered["type"], &entered["person"]), (&json!("ok"), &json!(1)));
-    let body =
-        NoticeBody::PersonJoined(PersonView { person: PersonId(9), name: "Bea".into(), identity: None });
+    let body = NoticeBody::PersonJoined(
+        PersonView { person: PersonId(9), name: "Bea".into(), identity: None }.into(),
+    );
     house.control.deliver(FromDirectory::Notice(Notice { client: ClientId(1), body }));
     assert_eq!(client.hear().await.expect("a notice")["name"], "Bea");
     assert!(client.ask(json!({"type": "stats"})).await["stats"].is_object());

@@ -20,7 +20,7 @@ pub(crate) type Heard = Result<Numbered, Unreadable>;
 #[derive(Debug)]
 pub(crate) enum ToSocket {
     /// Send this.
-    Say(HostMessage),
+    Say(Box<HostMessage>),
     /// Close with this code and reason.
     Close(u16, &'static str),
 }
@@ -31,7 +31,7 @@ pub(crate) struct Attachment {
     /// The request number of the `resume` that brought it; `None` for a session's first socket.
     pub(crate) resumed: Option<u64>,
     /// From the socket, ends when it breaks.
-    pub(crate) heard: mpsc::Receiver<Heard>,
+    pub(crate) heard: mpsc::Receiver<Box<Heard>>,
     /// To the socket.
     pub(crate) say: mpsc::Sender<ToSocket>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn drive(
     client: ClientId,
     address: IpAddr,
     session: Session,
-    mut from_directory: mpsc::Receiver<FromDirectory>,
+    mut from_directory: mpsc::Receiver<Box<FromDirectory>>,
     mut attachments: mpsc::Receiver<Attachment>,
     first: Attachment,
 ) {
@@ -75,7 +75,7 @@ pub(super) async fn drive(
     loop {
         let until = driver.until.unwrap_or_else(tokio::time::Instant::now);
         tokio::select! {
-            message = from_directory.recv() => driver.on_directory(message),
+            message = from_directory.recv() => driver.on_directory(message.map(|message| *message)),
             Some(attachment) = attachments.recv() => driver.attach(attachment),
             heard = hear(&mut driver.socket) => driver.on_heard(heard),
             () = tokio::time::sleep_until(until), if driver.until.is_some() => {
@@ -98,7 +98,7 @@ pub(super) async fn drive(
 /// The next message of a socket; never ends while there is none.
 async fn hear(socket: &mut Option<Attachment>) -> Option<Heard> {
     match socket {
-        Some(attachment) => attachment.heard.recv().await,
+        Some(attachment) => attachment.heard.recv().await.map(|heard| *heard),
         None => std::future::pending().await,
     }
 }
@@ -184,7 +184,7 @@ impl Driver {
     /// A socket whose queue is full is given up; its writer closes it when it finds the queue gone.
     fn say(&mut self, message: HostMessage) {
         let Some(socket) = &self.socket else { return };
-        match socket.say.try_send(ToSocket::Say(message)) {
+        match socket.say.try_send(ToSocket::Say(Box::new(message))) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.sessions.counters.slow_sockets.add();

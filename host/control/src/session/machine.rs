@@ -254,9 +254,11 @@ impl Session {
         )
     }
 
-    fn on_joined(&mut self, id: Option<u64>, joined: Joined) {
+    fn on_joined(&mut self, id: Option<u64>, mut joined: Joined) {
         let takes_all = joined.grant.subscribe && !matches!(self.phase, Phase::Joining { takes_all: false });
         let (room, peer) = (Room::new(&joined, takes_all), Peer::new(&joined));
+        // From now on the room is kept up to date, not what it was on entering.
+        (joined.people, joined.tracks) = (Vec::new(), Vec::new());
         let inside = Inside { joined, takes_all, room, peer, flight: None, next_offer: None, asked: None };
         let entered = inside.entered(&self.resume);
         self.phase = Phase::Inside(Box::new(inside));
@@ -442,7 +444,7 @@ impl Inside {
         let me = self.joined.person;
         match body {
             NoticeBody::PersonJoined(person) if person.person != me => {
-                let message = HostMessage::PersonJoined(PersonMessage::from(&person));
+                let message = HostMessage::PersonJoined(PersonMessage::from(&*person));
                 self.room.enter(person);
                 vec![message]
             }

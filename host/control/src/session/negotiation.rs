@@ -54,7 +54,7 @@ struct Published {
 struct Received {
     producer: ProducerId,
     consumer: ConsumerId,
-    sending: Sending,
+    sending: Box<Sending>,
 }
 
 /// An offer whose requests are under way.
@@ -328,7 +328,8 @@ impl Peer {
                 if let Some(track) = room.track_mut(producer) {
                     track.consumer = Some(*consumer);
                     track.view.paused = *paused;
-                    self.receiving.insert(mid, Received { producer, consumer: *consumer, sending });
+                    let (consumer, sending) = (*consumer, Box::new(sending));
+                    self.receiving.insert(mid, Received { producer, consumer, sending });
                 }
             }
             (Step::Produce { mid, .. }, Err(error)) => {
@@ -373,7 +374,7 @@ impl Peer {
         }
         Verdict::Accept {
             receive: self.sending.contains_key(&section.mid),
-            send: self.receiving.get(&section.mid).map(|received| received.sending.clone()),
+            send: self.receiving.get(&section.mid).map(|received| (*received.sending).clone()),
         }
     }
 

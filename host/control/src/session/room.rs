@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_types::consumer::LayerPreference;
 use tidegate_types::request::{Joined, PersonView, TrackView};
 use tidegate_types::rtp::CodecParameters;
-use tidegate_types::{ConsumerId, MediaKind, PersonId, ProducerId};
+use tidegate_types::{ConsumerId, MediaKind, PersonId, ProducerId, Shared};
 
 /// How often a track is tried again that could not be consumed: once a negotiation, so a passing failure mends
 /// itself and a lasting one doesn't make the client offer for ever.
@@ -14,14 +14,16 @@ const ATTEMPTS: u8 = 3;
 /// Everyone else and everything they send.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    people: BTreeMap<PersonId, PersonView>,
+    /// In order of their ids, which is that of their coming. Everyone in a room holds this list, so it is kept small.
+    people: Vec<Shared<PersonView>>,
     tracks: BTreeMap<ProducerId, Track>,
 }
 
 /// Somebody else's track.
 #[derive(Debug)]
 pub(super) struct Track {
-    pub(super) view: TrackView,
+    /// Boxed, like others of what a map holds here: a map of one has room for eleven.
+    pub(super) view: Box<TrackView>,
     /// The client wants it; all are at first.
     pub(super) wanted: bool,
     /// The highest layers wanted.
@@ -58,7 +60,7 @@ impl Room {
     pub(super) fn new(joined: &Joined, wanted: bool) -> Self {
         let mut room = Self::default();
         for person in joined.people.iter().filter(|person| person.person != joined.person) {
-            room.people.insert(person.person, person.clone());
+            room.enter(person.clone());
         }
         for track in joined.tracks.iter().filter(|track| track.person != joined.person) {
             room.publish(track.clone(), wanted);
@@ -67,20 +69,29 @@ impl Room {
     }
 
     pub(super) fn people(&self) -> Vec<PersonMessage> {
-        self.people.values().map(PersonMessage::from).collect()
+        self.people.iter().map(|person| PersonMessage::from(&**person)).collect()
     }
 
     pub(super) fn tracks(&self) -> Vec<TrackMessage> {
-        self.tracks.values().map(|track| TrackMessage::from(&track.view)).collect()
+        self.tracks.values().map(|track| TrackMessage::from(&*track.view)).collect()
     }
 
-    pub(super) fn enter(&mut self, person: PersonView) {
-        self.people.insert(person.person, person);
+    pub(super) fn enter(&mut self, person: Shared<PersonView>) {
+        match self.place_of(person.person) {
+            Ok(known) => self.people[known] = person,
+            Err(place) => self.people.insert(place, person),
+        }
+    }
+
+    fn place_of(&self, person: PersonId) -> Result<usize, usize> {
+        self.people.binary_search_by_key(&person, |known| known.person)
     }
 
     /// Removes a person; whatever it still sends is returned, removed.
     pub(super) fn leave(&mut self, person: PersonId) -> Vec<ProducerId> {
-        self.people.remove(&person);
+        if let Ok(known) = self.place_of(person) {
+            self.people.remove(known);
+        }
         let gone: Vec<_> = self
             .tracks
             .values()
@@ -96,7 +107,7 @@ impl Room {
     /// Adds a track; told again, it keeps what is known of it.
     pub(super) fn publish(&mut self, view: TrackView, wanted: bool) {
         let track = Track {
-            view,
+            view: Box::new(view),
             wanted,
             preferred: LayerPreference::HIGHEST,
             playable: true,

@@ -58,7 +58,7 @@ async fn first(
     address: IpAddr,
     reader: &mut Reader,
     writer: &mut Writer,
-) -> Option<(mpsc::Sender<Heard>, mpsc::Receiver<ToSocket>)> {
+) -> Option<(mpsc::Sender<Box<Heard>>, mpsc::Receiver<ToSocket>)> {
     for _ in 0..FALSE_STARTS {
         let (id, problem) = match hear(reader).await? {
             Ok(Numbered { id, body: ClientMessage::Resume(key) }) => {
@@ -72,7 +72,7 @@ async fn first(
                 let (attachment, hear, say) = queues(sessions, None);
                 let id = message.id;
                 // The queue is empty: there is room.
-                let _ = hear.try_send(Ok(message));
+                let _ = hear.try_send(Box::new(Ok(message)));
                 match sessions.begin(address, attachment) {
                     Ok(()) => return Some((hear, say)),
                     Err(problem) => (Some(id), problem),
@@ -104,16 +104,17 @@ fn no_session(sessions: &Sessions, address: IpAddr) -> Problem {
 pub(crate) fn begin(
     sessions: &Arc<Sessions>,
     address: IpAddr,
-) -> Result<(mpsc::Sender<Heard>, mpsc::Receiver<ToSocket>), Problem> {
+) -> Result<(mpsc::Sender<Box<Heard>>, mpsc::Receiver<ToSocket>), Problem> {
     let (attachment, hear, say) = queues(sessions, None);
     sessions.begin(address, attachment)?;
     Ok((hear, say))
 }
 
+/// What waits in them is boxed: a queue has room for 32 from its beginning, and most of it stays empty.
 fn queues(
     sessions: &Sessions,
     resumed: Option<u64>,
-) -> (Attachment, mpsc::Sender<Heard>, mpsc::Receiver<ToSocket>) {
+) -> (Attachment, mpsc::Sender<Box<Heard>>, mpsc::Receiver<ToSocket>) {
     let (hear, heard) = mpsc::channel(READ_AHEAD);
     let (say, said) = mpsc::channel(sessions.limits.socket_queue.max(1));
     (Attachment { resumed, heard, say }, hear, said)
@@ -124,7 +125,7 @@ fn queues(
 async fn pump(
     mut reader: Reader,
     mut writer: Writer,
-    to_session: mpsc::Sender<Heard>,
+    to_session: mpsc::Sender<Box<Heard>>,
     mut from_session: mpsc::Receiver<ToSocket>,
     sessions: &Sessions,
 ) {
@@ -132,7 +133,7 @@ async fn pump(
         while let Ok(Some(heard)) = tokio::time::timeout(SILENCE, hear_or_sign(&mut reader)).await {
             let Some(heard) = heard else { continue };
             sessions.counters.messages.add();
-            if to_session.send(heard).await.is_err() {
+            if to_session.send(Box::new(heard)).await.is_err() {
                 // The session is over. What still comes is read away until the peer closes too: unread bytes
                 // would make the kernel reset the connection, and the last words could be lost.
                 while reader.next().await.is_some_and(|message| message.is_ok()) {}

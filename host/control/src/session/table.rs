@@ -33,7 +33,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 struct Alive {
     secret: String,
-    inbox: mpsc::Sender<FromDirectory>,
+    inbox: mpsc::Sender<Box<FromDirectory>>,
     attach: mpsc::Sender<Attachment>,
 }
 
@@ -96,7 +96,7 @@ impl Sessions {
         let client = message.client();
         let mut alive = self.lock();
         let Some(session) = alive.get(&client) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = session.inbox.try_send(message) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = session.inbox.try_send(Box::new(message)) {
             alive.remove(&client);
             self.counters.overflowed.add();
         }

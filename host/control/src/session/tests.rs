@@ -14,7 +14,7 @@ use tidegate_types::request::{
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, RtpParameters};
 use tidegate_types::transport::{Candidate, Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{
-    ConsumerId, MediaKind, PersonId, Place, ProducerId, RequestNumber, RouterId, Secret, TransportId,
+    ConsumerId, MediaKind, PersonId, Place, ProducerId, RequestNumber, RouterId, Secret, Shared, TransportId,
 };
 
 const CLIENT: ClientId = ClientId(1);
@@ -163,8 +163,8 @@ fn joined(tracks: Vec<TrackView>) -> Joined {
     }
 }
 
-fn ada() -> PersonView {
-    PersonView { person: ADA, name: "Ada".into(), identity: None }
+fn ada() -> Shared<PersonView> {
+    Shared::from(PersonView { person: ADA, name: "Ada".into(), identity: None })
 }
 
 fn track(producer: u64, kind: MediaKind) -> TrackView {
@@ -544,11 +544,8 @@ fn who_comes_back_is_told_the_room_anew_and_nothing_stale() {
     stage.offer(RECEIVE);
     stage.say(json!({"type": "stats"}));
     stage.session.on_detached();
-    stage.notice(NoticeBody::PersonJoined(PersonView {
-        person: PersonId(3),
-        name: "Bea".into(),
-        identity: None,
-    }));
+    let bea = PersonView { person: PersonId(3), name: "Bea".into(), identity: None };
+    stage.notice(NoticeBody::PersonJoined(bea.into()));
     stage.session.on_resumed(1);
     let heard = stage.take();
     assert_eq!((&heard[0]["type"], &heard[0]["id"]), (&json!("ok"), &json!(1)));

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One client. Dropping it leaves the room.
 #[derive(Debug)]
 pub(super) struct Guest {
-    to_session: mpsc::Sender<Heard>,
+    to_session: mpsc::Sender<Box<Heard>>,
     from_session: mpsc::Receiver<ToSocket>,
     last_id: u64,
 }
@@ -31,18 +31,19 @@ impl Guest {
         self.last_id += 1;
         let asked = self.last_id;
         let answered = async {
-            self.to_session.send(Ok(Numbered { id: asked, body })).await.map_err(|_| over())?;
+            self.to_session.send(Box::new(Ok(Numbered { id: asked, body }))).await.map_err(|_| over())?;
             loop {
-                match self.from_session.recv().await.ok_or_else(over)? {
-                    ToSocket::Say(HostMessage::Ok { id, body }) if id == asked => return Ok(body),
-                    ToSocket::Say(HostMessage::Error { id: Some(id), problem }) if id == asked => {
-                        return Err(problem);
-                    }
-                    ToSocket::Say(HostMessage::Ended { code, message, .. }) => {
+                let said = match self.from_session.recv().await.ok_or_else(over)? {
+                    ToSocket::Say(said) => *said,
+                    ToSocket::Close(..) => return Err(over()),
+                };
+                match said {
+                    HostMessage::Ok { id, body } if id == asked => return Ok(body),
+                    HostMessage::Error { id: Some(id), problem } if id == asked => return Err(problem),
+                    HostMessage::Ended { code, message, .. } => {
                         return Err(Problem::unavailable(&code, message));
                     }
-                    ToSocket::Close(..) => return Err(over()),
-                    ToSocket::Say(_) => {}
+                    _ => {}
                 }
             }
         };
@@ -67,7 +68,7 @@ impl Drop for Guest {
         self.last_id += 1;
         let leave = Numbered { id: self.last_id, body: ClientMessage::Leave };
         // Where the session is over nobody hears it; else there is room, since questions go one at a time.
-        let _ = self.to_session.try_send(Ok(leave));
+        let _ = self.to_session.try_send(Box::new(Ok(leave)));
     }
 }
 

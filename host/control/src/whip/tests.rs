@@ -158,8 +158,9 @@ fn local(ufrag: &str) -> LocalTransport {
 
 /// Bob only speaks, in track 4; Ada shows 6 and speaks in 5. Nobody is in the room `empty`.
 fn joined(client: ClientId, room: &str) -> Joined {
-    let person =
-        |person, name: &str| PersonView { person: PersonId(person), name: name.into(), identity: None };
+    let person = |person, name: &str| {
+        PersonView { person: PersonId(person), name: name.into(), identity: None }.into()
+    };
     let tracks = vec![
         track(4, 90, Codec::Opus),
         track(5, 91, Codec::Opus),

@@ -73,6 +73,8 @@ pub(super) trait Handshake: Send + fmt::Debug {
     fn send(&mut self, bytes: &[u8]) -> Result<(), DtlsError>;
     fn close(&mut self);
     fn step(&mut self) -> Result<Step<'_>, DtlsError>;
+    /// Lets go of what only the handshake needed, once it is over. Call it when all steps are taken.
+    fn rest(&mut self);
 }
 
 /// The node's DTLS certificate and key. Shared by all its associations.
@@ -181,9 +183,6 @@ impl Handshake for Dimpl {
         if datagram.len() > BUFFER_BYTES {
             return Ok(());
         }
-        if self.is_connected && self.output.len() > CONNECTED_BYTES {
-            self.output = vec![0; CONNECTED_BYTES];
-        }
         self.connection.handle_packet(datagram).map_err(|error| convert(&error))
     }
 
@@ -224,6 +223,12 @@ impl Handshake for Dimpl {
             }
             _ => Step::Other,
         })
+    }
+
+    fn rest(&mut self) {
+        if self.is_connected && self.output.len() > CONNECTED_BYTES {
+            self.output = vec![0; CONNECTED_BYTES];
+        }
     }
 }
 

@@ -210,7 +210,7 @@ impl Association {
             is_dtls_connected: false,
             session: None,
             state: TransportState::New,
-            events: VecDeque::with_capacity(EVENTS),
+            events: VecDeque::new(),
             data: VecDeque::new(),
             refused_seals: 0,
         }
@@ -482,6 +482,7 @@ impl Association {
                 }
             }
         }
+        dtls.rest();
         // A peer that agreed on no profile can neither send nor receive media.
         if self.is_dtls_connected && self.session.is_none() {
             return Err(TransportEnd::DtlsFailed);

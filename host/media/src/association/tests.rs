@@ -334,6 +334,8 @@ impl Handshake for Agreed {
             _ => Step::Wait(None),
         })
     }
+
+    fn rest(&mut self) {}
 }
 
 /// A call whose handshake ends with `profile`, whatever is allowed.
