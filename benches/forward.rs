@@ -1,7 +1,7 @@
 //! What the engine spends on forwarding one 1,200-byte VP8 packet to 1, 10, 100 and 1,000 consumers, each with its
-//! own transport and AES-256-GCM keys (what DTLS agrees on with browsers), history, transport-wide sequence, mid,
-//! statistics and RTCP both ways; beside it, and in turn with it, a loop that only copies and seals under as many
-//! keys. Knows nothing of sockets or policies.
+//! own transport and AES-256-GCM keys (what DTLS agrees on with browsers), history, transport-wide sequence and
+//! feedback, estimator, pacer, mid, statistics and RTCP both ways; beside it, and in turn with it, a loop that only
+//! copies and seals under as many keys. Knows nothing of sockets or policies.
 //!
 //! ```text
 //! publisher ─ seal ─▶ [ engine.timeout, engine.receive, output drained ] ─▶ counted      (timed)
@@ -18,9 +18,11 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidegate_media::arrivals::Arrivals;
 use tidegate_media::association::{AssociationConfig, Identity, Received, SealStream};
-use tidegate_media::io::{Class, DATAGRAM_BYTES, Incoming, Secrets, Tuple};
+use tidegate_media::io::{Class, DATAGRAM_BYTES, Incoming, Secrets as _, Tuple};
 use tidegate_media::peer::Peer;
+use tidegate_media::peer::video::{MID_ID, Numbers, PAYLOAD_TYPE, SEQUENCE_ID, parameters};
 use tidegate_media::rtcp::{ReportBlock, Writer};
 use tidegate_media::rtp::{HopValues, Mid, Outgoing, OutgoingExtensions, write_header};
 use tidegate_media::{Engine, EngineConfig, clock};
@@ -28,11 +30,9 @@ use tidegate_types::command::{Command, CommandBody, Done, TransportLimits};
 use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
 use tidegate_types::packet::Extensions;
 use tidegate_types::producer::ProducerParameters;
-use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
 use tidegate_types::transport::{Candidate, SrtpProfile};
 use tidegate_types::{
-    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RequestNumber, RouterId, RtpParameters,
-    TransportId,
+    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RequestNumber, RouterId, TransportId,
 };
 
 /// Bytes of the published packet, before it is sealed.
@@ -43,6 +43,10 @@ const PACKET_INTERVAL: Duration = Duration::from_millis(5);
 const BLOCK_PACKETS: u32 = 100;
 /// Blocks between two rounds of connectivity checks, which are not timed.
 const CHECK_BLOCKS: u32 = 5;
+/// Packets from one transport-wide feedback to a consumer's next: 50 ms, as browsers do at this rate.
+const FEEDBACK_PACKETS: u32 = 10;
+/// A datagram shorter than this is a probe's padding, or RTCP.
+const MEDIA_BYTES: usize = 1_000;
 
 const PUBLISHED_SSRC: u32 = 1_000;
 const CONSUMED_SSRC: u32 = 5_000;
@@ -51,23 +55,17 @@ const HEADER_BYTES: usize = 12 + 4 + 8;
 
 const ENGINE: ([u8; 4], u16) = ([10, 0, 0, 1], 7_000);
 
-/// Secrets that are none: only a bench or a test may do this.
-struct Numbers(u64);
-
-impl Secrets for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
-}
-
 /// One publisher and many who watch, around one engine.
 struct Room {
     engine: Engine,
     /// The first publishes.
     peers: Vec<Peer>,
+    /// What each of them tells of what arrived.
+    arrivals: Vec<Arrivals>,
+    /// The transport-wide sequence of each one's next packet.
+    sequences: Vec<u16>,
+    /// Who was sent a numbered packet in the last block, and at which of its moments.
+    log: Vec<(u32, u32)>,
     stream: SealStream,
     now: Now,
     packets: u64,
@@ -92,29 +90,6 @@ fn peer_at(address: SocketAddr) -> usize {
     usize::from(high) * 200 + usize::from(low)
 }
 
-fn parameters(mid: &str, ssrc: u32) -> RtpParameters {
-    let codec = CodecParameters {
-        codec: Codec::Vp8,
-        format: String::new(),
-        payload_type: 96,
-        rtx_payload_type: Some(97),
-        nack: true,
-        pli: true,
-        transport_cc: true,
-    };
-    RtpParameters {
-        mid: Some(mid.to_owned()),
-        codecs: vec![codec],
-        extensions: vec![
-            ExtensionParameters { id: 3, kind: ExtensionKind::TransportSequence },
-            ExtensionParameters { id: 4, kind: ExtensionKind::Mid },
-        ],
-        encodings: vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc: Some(ssrc + 1), rid: None }],
-        cname: "someone".to_owned(),
-        reduced_size_rtcp: true,
-    }
-}
-
 impl Room {
     fn new(consumers: usize) -> Self {
         let now =
@@ -134,6 +109,9 @@ impl Room {
         let mut room = Self {
             engine: Engine::new(config, Box::new(Numbers(7))),
             peers: (0..=consumers).map(|peer| Peer::new(&theirs, &peer.to_string(), now)).collect(),
+            arrivals: (0..=consumers).map(|_| Arrivals::new(now.instant)).collect(),
+            sequences: vec![0; consumers + 1],
+            log: Vec::with_capacity((consumers + 1) * (BLOCK_PACKETS as usize + 1)),
             stream: SealStream::new(PUBLISHED_SSRC),
             now,
             packets: 0,
@@ -202,12 +180,29 @@ impl Room {
         self.engine.timeout(self.now);
         self.engine.receive(self.now, &mut arrivals);
         let out = self.engine.output();
-        let datagrams = std::mem::take(&mut out.datagrams);
+        let mut datagrams = std::mem::take(&mut out.datagrams);
         out.reports.clear();
         for head in datagrams.heads() {
+            if head.class == Class::Video {
+                self.log.push((peer_at(head.tuple.remote) as u32, BLOCK_PACKETS - 1));
+            }
             let mut bytes = datagrams.bytes(head).to_vec();
             let received = self.peers[peer_at(head.tuple.remote)].receive(self.now, &mut bytes);
             assert!(!matches!(received, Received::Dropped(_)), "{received:?}");
+        }
+        datagrams.clear();
+        self.engine.output().datagrams = datagrams;
+    }
+
+    /// Every consumer's way must have been estimated from what it told.
+    fn check_estimates(&mut self) {
+        for peer in 1..self.peers.len() {
+            let Done::Stats(dump) =
+                self.command(CommandBody::ReadStats { transport: TransportId(peer as u64) })
+            else {
+                panic!("asked for statistics")
+            };
+            assert!(dump.transport.estimate_kbps.is_some(), "{dump:?}");
         }
     }
 
@@ -230,7 +225,26 @@ impl Room {
             (0..self.peers.len()).for_each(|peer| self.peers[peer].check(self.now));
             self.pass(Duration::ZERO);
         }
-        (0..BLOCK_PACKETS).map(|nth| self.prepare_moment(nth)).collect()
+        let log = std::mem::take(&mut self.log);
+        let mut rest = log.as_slice();
+        let block = (0..BLOCK_PACKETS)
+            .map(|nth| {
+                let moment = self.prepare_moment(nth);
+                // What was sent a block ago has arrived by now.
+                let arrived = rest.partition_point(|(_, at)| *at <= nth);
+                rest[..arrived].iter().for_each(|(peer, _)| self.note_arrival(*peer as usize));
+                rest = &rest[arrived..];
+                moment
+            })
+            .collect();
+        self.log = log;
+        self.log.clear();
+        block
+    }
+
+    fn note_arrival(&mut self, peer: usize) {
+        self.arrivals[peer].note(self.sequences[peer], self.now.instant);
+        self.sequences[peer] = self.sequences[peer].wrapping_add(1);
     }
 
     fn prepare_moment(&mut self, nth: u32) -> Moment {
@@ -246,6 +260,13 @@ impl Room {
             self.report_as_receiver(peer);
             self.collect(peer, &mut arrivals);
         }
+        // Their feedback likewise.
+        for peer in
+            (1..self.peers.len()).filter(|peer| *peer as u32 % FEEDBACK_PACKETS == nth % FEEDBACK_PACKETS)
+        {
+            self.tell_arrivals(peer);
+            self.collect(peer, &mut arrivals);
+        }
         Moment { now: self.now, arrivals }
     }
 
@@ -254,14 +275,14 @@ impl Room {
         let timestamp = clock::units(PACKET_INTERVAL, 90_000).wrapping_mul(self.packets as u32);
         let outgoing = Outgoing {
             marker: true,
-            payload_type: 96,
+            payload_type: PAYLOAD_TYPE,
             sequence: self.packets as u16,
             timestamp,
             ssrc: PUBLISHED_SSRC,
         };
         let ids = OutgoingExtensions {
-            mid: Mid::new("0").map(|mid| (4, mid)),
-            transport_sequence: Some(3),
+            mid: Mid::new("0").map(|mid| (MID_ID, mid)),
+            transport_sequence: Some(SEQUENCE_ID),
             ..OutgoingExtensions::default()
         };
         let hop = HopValues { transport_sequence: self.packets as u16, absolute_send_time: 0 };
@@ -291,17 +312,30 @@ impl Room {
         self.peers[peer].send_rtcp(self.now, &space[..length]);
     }
 
+    fn tell_arrivals(&mut self, peer: usize) {
+        let mut information = [0; 1_000];
+        let Some(length) = self.arrivals[peer].feedback(self.now.instant, &mut information) else { return };
+        let mut space = [0; 1_300];
+        let mut writer = Writer::new(&mut space);
+        writer.transport_feedback(1, CONSUMED_SSRC, &information[..length]);
+        let length = writer.len();
+        self.peers[peer].send_rtcp(self.now, &space[..length]);
+    }
+
     /// The measured part: what a shard's loop does with each moment, but for the kernel.
     fn forward(&mut self, block: &mut [Moment]) -> Duration {
         let begun = Instant::now();
-        for moment in block {
+        for (nth, moment) in (0..).zip(block) {
             if self.engine.next_timeout().is_some_and(|at| at <= moment.now.instant) {
                 self.engine.timeout(moment.now);
             }
             self.engine.receive(moment.now, &mut moment.arrivals);
             let out = self.engine.output();
             for head in out.datagrams.heads() {
-                self.forwarded += u64::from(head.class == Class::Video);
+                if head.class == Class::Video {
+                    self.forwarded += u64::from(head.length() > MEDIA_BYTES);
+                    self.log.push((peer_at(head.tuple.remote) as u32, nth));
+                }
                 black_box(out.datagrams.bytes(head));
             }
             out.datagrams.clear();
@@ -406,6 +440,9 @@ fn measure(criterion: &mut Criterion, consumers: usize) -> Line {
             took.mul_f64(packets as f64 / (blocks * u64::from(BLOCK_PACKETS)) as f64)
         });
     });
+    if room.blocks > CHECK_BLOCKS {
+        room.check_estimates();
+    }
     let each = consumers as f64 * f64::from(BLOCK_PACKETS);
     Line {
         name,

@@ -16,12 +16,13 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tidegate_load::probe::{Cpu, Probe};
+use tidegate_load::started::Started;
 use tidegate_shard::floor::{Burst, Floor};
 
 const SUBSCRIBERS: usize = 200;
@@ -29,6 +30,12 @@ const SUBSCRIBERS: usize = 200;
 const ROUNDS: usize = 3;
 /// How long each measurement takes.
 const SECONDS: u64 = 8;
+/// Pictures a second of the video case; the latency case has as many as half a core forwards, within what a load client
+/// sends.
+const PICTURES_PER_S: u32 = 50;
+const MOST_PICTURES_PER_S: u32 = 240;
+/// Bytes of an echoed datagram.
+const ECHO_BYTES: u16 = 1_216;
 /// Header and extensions that the host writes, in the clear.
 const HEADER_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
@@ -42,7 +49,7 @@ const AS_SINKS: &str = "--as-sinks";
 struct Case {
     name: &'static str,
     /// For the load client.
-    flags: &'static str,
+    flags: String,
     publishers: usize,
     /// Packets to each destination at a time.
     each: u16,
@@ -52,24 +59,31 @@ struct Case {
     interval: Duration,
 }
 
-const CASES: [Case; 2] = [
+/// Pictures of 5 packets of 1,200 bytes, so many a second.
+fn video(pictures_per_s: u32) -> Case {
+    let kbps = pictures_per_s * 5 * 1_200 * 8 / 1_000;
     Case {
         name: "video, frames of 5 packets of 1,200 bytes",
-        flags: "--scenario broadcast --media video --publishers 1 --rate 2400 --fps 50",
+        flags: format!(
+            "--scenario broadcast --media video --publishers 1 --rate {kbps} --fps {pictures_per_s}"
+        ),
         publishers: 1,
         each: 5,
         length: 1_216,
-        interval: Duration::from_millis(20),
-    },
+        interval: Duration::from_secs(1) / pictures_per_s,
+    }
+}
+
+fn audio() -> Case {
     Case {
         name: "audio, one packet per destination",
-        flags: "--scenario audio --publishers 3",
+        flags: "--scenario audio --publishers 3".to_owned(),
         publishers: 3,
         each: 1,
         length: 140,
         interval: Duration::from_micros(6_667),
-    },
-];
+    }
+}
 
 /// CPU for one packet, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +97,13 @@ struct Cost {
 impl Cost {
     fn total(self) -> f64 {
         self.user + self.system
+    }
+
+    /// What the load client's report says of the host.
+    fn told(report: &Value) -> Self {
+        let number = |name: &str| report["host"][name].as_f64().unwrap_or(f64::NAN);
+        let loss = report["loss"].as_f64().unwrap_or(f64::NAN);
+        Self { user: number("user_us_per_packet"), system: number("system_us_per_packet"), loss }
     }
 
     fn of(spent: Cpu, packets: u64, arrived: u64) -> Self {
@@ -126,6 +147,8 @@ struct Measured {
     host: Vec<Cost>,
     latency_us: Vec<(u64, u64)>,
     resident_kib: u64,
+    /// ... beyond what it had before anyone came.
+    grown_kib: u64,
     floors: [Vec<Cost>; 3],
 }
 
@@ -146,13 +169,15 @@ fn main() -> ExitCode {
     } else {
         Run { rounds: 1, seconds: 1, subscribers: 5, readme: false }
     };
-    let measured = CASES.map(|case| {
+    let measured = [video(PICTURES_PER_S), audio()].map(|case| {
         let measured = measure(&case, &run);
         print!("{}", table(&case, &measured));
         (case, measured)
     });
+    let beside = [scale_up(&run), half_loaded(median(&measured[0].1.host), &run)];
+    beside.iter().for_each(|beside| println!("\n{}\n  aim: {}", beside.told, beside.aim));
     if run.readme {
-        write_readme(&measured);
+        write_readme(&measured, &beside);
     }
     ExitCode::SUCCESS
 }
@@ -161,17 +186,14 @@ fn main() -> ExitCode {
 fn measure(case: &Case, run: &Run) -> Measured {
     let mut measured = Measured::default();
     for _ in 0..run.rounds.max(1) {
-        let report = Host::start().load(case, run);
-        let number = |name: &str| report["host"][name].as_f64().unwrap_or(f64::NAN);
-        measured.host.push(Cost {
-            user: number("user_us_per_packet"),
-            system: number("system_us_per_packet"),
-            loss: report["loss"].as_f64().unwrap_or(f64::NAN),
-        });
-        let micros = |name: &str| report[name].as_u64().unwrap_or(0);
-        measured.latency_us.push((micros("latency_p50_us"), micros("latency_p99_us")));
-        measured.resident_kib =
-            measured.resident_kib.max(report["host"]["resident_kib"].as_u64().unwrap_or(0));
+        let host = host(1);
+        let idle_kib = Probe::Process(host.pid()).read().resident_kib.unwrap_or(0);
+        let report = load(&host, case, run);
+        measured.host.push(Cost::told(&report));
+        measured.latency_us.push(latency(&report));
+        let resident_kib = report["host"]["resident_kib"].as_u64().unwrap_or(0);
+        measured.resident_kib = measured.resident_kib.max(resident_kib);
+        measured.grown_kib = measured.grown_kib.max(resident_kib.saturating_sub(idle_kib));
         let mut sinks = Sinks::start(run.subscribers);
         for (call, costs) in Call::ALL.into_iter().zip(&mut measured.floors) {
             costs.push(sinks.floor(case, call, Duration::from_secs(run.seconds)));
@@ -180,62 +202,34 @@ fn measure(case: &Case, run: &Run) -> Measured {
     measured
 }
 
-/// The release binary, with one shard at free ports; ended with the value.
-struct Host {
-    process: Child,
-    /// Held open: a host that cannot print any more would end.
-    _lines: BufReader<ChildStdout>,
-    url: String,
+/// The release binary with so many shards, filled one beside the other.
+fn host(shards: usize) -> Started {
+    Started::start(env!("CARGO_BIN_EXE_tidegate"), shards, &["--policy", "allocate=allocate-spread"])
+        .expect("the host serves")
 }
 
-impl Host {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["--listen", "127.0.0.1:0", "--rtc-port", "0", "--shards", "1", "--log", "error"])
-            .env_remove("TIDEGATE_ADMIN_TOKEN")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the host runs");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut page = String::new();
-        while !page.contains("policies") {
-            assert_ne!(lines.read_line(&mut page).expect("it prints text"), 0, "it ended early: {page}");
-        }
-        let port = page.split("localhost:").nth(1).and_then(|rest| rest.split('/').next()).expect("a port");
-        Self { process, _lines: lines, url: format!("http://127.0.0.1:{port}") }
-    }
-
-    /// The load client's report of one case.
-    fn load(&self, case: &Case, run: &Run) -> Value {
-        let json = scratch("host-bench.json");
-        let people = run.subscribers + if case.publishers > 1 { case.publishers } else { 1 };
-        // Beyond the three, everyone only listens: each packet goes to the same number of destinations.
-        let flags = format!(
-            "{} --people {people} --join-rate 50 --settle 4 --duration {} --quiet --overcommit --threads 1",
-            case.flags, run.seconds
-        );
-        let status = again(AS_LOAD)
-            .arg(&self.url)
-            .args(flags.split(' '))
-            .args(["--pid", &self.process.id().to_string(), "--json"])
-            .arg(&json)
-            .stdout(Stdio::null())
-            .status()
-            .expect("this program runs");
-        assert!(status.success(), "the load client failed");
-        let text = std::fs::read_to_string(json).expect("the load client wrote its report");
-        let report: Value = serde_json::from_str(&text).expect("the report is JSON");
-        assert_eq!(report["joined"].as_u64(), Some(people as u64), "not everyone joined: {report}");
-        report
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The load client's report of one case. Beyond the publishers of sound everyone only listens: each packet goes to the
+/// same number of destinations.
+fn load(host: &Started, case: &Case, run: &Run) -> Value {
+    let json = scratch("host-bench.json");
+    let people = run.subscribers + case.publishers;
+    let flags = format!(
+        "{} --people {people} --join-rate 50 --settle 4 --duration {} --quiet --overcommit --threads 1",
+        case.flags, run.seconds
+    );
+    let status = again(AS_LOAD)
+        .arg(host.url())
+        .args(flags.split(' '))
+        .args(["--pid", &host.pid().to_string(), "--json"])
+        .arg(&json)
+        .stdout(Stdio::null())
+        .status()
+        .expect("this program runs");
+    assert!(status.success(), "the load client failed");
+    let text = std::fs::read_to_string(json).expect("the load client wrote its report");
+    let report: Value = serde_json::from_str(&text).expect("the report is JSON");
+    assert_eq!(report["joined"].as_u64(), Some(people as u64), "not everyone joined: {report}");
+    report
 }
 
 /// This program, as something else.
@@ -441,12 +435,104 @@ fn table(case: &Case, measured: &Measured) -> String {
     let latency = middle(&measured.latency_us);
     let _ = writeln!(
         text,
-        "  from bot to bot p50 {} µs, p99 {} µs; host memory {:.1} MiB",
+        "  from bot to bot p50 {} µs, p99 {} µs; host memory {:.1} MiB, {:.1} MiB over an idle host",
         latency.0,
         latency.1,
-        measured.resident_kib as f64 / 1_024.0
+        measured.resident_kib as f64 / 1_024.0,
+        measured.grown_kib as f64 / 1_024.0
     );
     text
+}
+
+/// From bot to bot, p50 and p99.
+fn latency(report: &Value) -> (u64, u64) {
+    let micros = |name: &str| report[name].as_u64().unwrap_or(0);
+    (micros("latency_p50_us"), micros("latency_p99_us"))
+}
+
+/// One sentence of what was measured, and what it is measured against.
+struct Beside {
+    told: String,
+    aim: String,
+}
+
+/// One room over one shard and over two: its publisher at one of them, its subscribers at both, a relay between.
+fn scale_up(run: &Run) -> Beside {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..run.rounds.max(1) {
+        one.push(Cost::told(&load(&host(1), &video(PICTURES_PER_S), run)));
+        two.push(Cost::told(&load(&host(2), &video(PICTURES_PER_S), run)));
+    }
+    let (one, two) = (median(&one).total(), median(&two).total());
+    Beside {
+        told: format!(
+            "One room on {cores} cores: {one:.2} µs of CPU a packet with one shard, {two:.2} µs with two and a relay \
+             between them."
+        ),
+        aim: format!("at most 1.15 of it: {:.2}", two / one),
+    }
+}
+
+/// Latency at half of what one core forwards by its cost per packet; beside it what a loop that only returns each
+/// datagram takes for the same bursts.
+fn half_loaded(cost: Cost, run: &Run) -> Beside {
+    let pictures_per_s = 0.5e6 / (cost.total() * 5.0 * run.subscribers as f64);
+    let case = video((pictures_per_s as u32).clamp(10, MOST_PICTURES_PER_S));
+    let host = host(1);
+    let (p50, p99) = latency(&load(&host, &case, run));
+    drop(host);
+    let (echo_p50, echo_p99) = echo(&case, Duration::from_secs(run.seconds));
+    // A picture's packets leave one after the other, however fast they come.
+    let burst_us = cost.total() * f64::from(case.each) * run.subscribers as f64;
+    Beside {
+        told: format!(
+            "At half of what one core forwards ({} pictures a second to {} people): from bot to bot p50 {p50} µs, p99 \
+             {p99} µs; a loop that returns each datagram, there and back, p50 {echo_p50} µs, p99 {echo_p99} µs.",
+            case.interval.as_secs_f64().recip().round(),
+            run.subscribers
+        ),
+        aim: format!(
+            "p50 below 300 µs, p99 below 2,000 µs; to send one picture to everyone takes {burst_us:.0} µs of CPU"
+        ),
+    }
+}
+
+/// Bursts to a thread that returns every datagram: how long they take, p50 and p99 in microseconds.
+fn echo(case: &Case, span: Duration) -> (u64, u64) {
+    let socket = || UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+    let (near, far) = (socket(), socket());
+    let address = far.local_addr().expect("it is bound");
+    near.connect(address).expect("loopback is there");
+    near.set_read_timeout(Some(QUIET)).expect("a time-out can be set");
+    let echoing = std::thread::spawn(move || {
+        let mut bytes = [0; 2_048];
+        // An empty datagram ends it.
+        while let Ok((1.., from)) = far.recv_from(&mut bytes) {
+            far.send_to(&bytes[..usize::from(ECHO_BYTES)], from).expect("loopback takes it");
+        }
+    });
+    let mut delays = Vec::new();
+    let begun = Instant::now();
+    for burst in 0..(span.as_secs_f64() / case.interval.as_secs_f64()) as u32 {
+        std::thread::sleep((begun + case.interval * burst).saturating_duration_since(Instant::now()));
+        let sent = Instant::now();
+        let mut bytes = [0x55; ECHO_BYTES as usize];
+        for _ in 0..case.each {
+            near.send(&bytes).expect("loopback takes it");
+        }
+        for _ in 0..case.each {
+            if near.recv(&mut bytes).is_ok() {
+                delays.push(sent.elapsed());
+            }
+        }
+    }
+    near.send(&[]).expect("loopback takes it");
+    echoing.join().expect("it only echoes");
+    delays.sort_unstable();
+    let quantile =
+        |permille: usize| delays.get(delays.len() * permille / 1_000).map_or(0, Duration::as_micros);
+    (quantile(500) as u64, quantile(990) as u64)
 }
 
 fn middle(latencies: &[(u64, u64)]) -> (u64, u64) {
@@ -459,12 +545,16 @@ const BEGIN: &str = "<!-- measured: cargo bench --bench host -- --readme -->";
 const END: &str = "<!-- end of measured -->";
 
 /// Puts the table between the marks.
-fn write_readme(measured: &[(Case, Measured)]) {
+fn write_readme(measured: &[(Case, Measured)], beside: &[Beside]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).expect("README.md");
     let (head, rest) = readme.split_once(BEGIN).expect("the README has the mark where the table begins");
     let (_, tail) = rest.split_once(END).expect("the README has the mark where the table ends");
-    let table = readme_table(measured);
+    let mut table = readme_table(measured);
+    for beside in beside {
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "\n{}", beside.told);
+    }
     std::fs::write(path, format!("{head}{BEGIN}\n{table}{END}{tail}")).expect("README.md can be written");
 }
 

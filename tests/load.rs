@@ -2,56 +2,25 @@
 //! Knows nothing of the host but its command.
 #![forbid(unsafe_code)]
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use tidegate_load::started::Started;
 use tidegate_load::{Options, Report, RunError, run};
 
-/// A started host, ended with the test.
-struct Host {
-    process: Child,
-    /// Held open: a host that cannot print any more would end.
-    _lines: BufReader<ChildStdout>,
-    url: String,
+fn host() -> Started {
+    Started::start(env!("CARGO_BIN_EXE_tidegate"), 2, &[]).expect("it serves")
 }
 
-impl Host {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["--listen", "127.0.0.1:0", "--rtc-port", "0", "--shards", "2", "--log", "error"])
-            .env_remove("TIDEGATE_ADMIN_TOKEN")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the command runs");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut page = String::new();
-        while !page.contains("policies") {
-            assert_ne!(lines.read_line(&mut page).expect("it prints text"), 0, "it ended early: {page}");
-        }
-        let port = page.split("localhost:").nth(1).and_then(|rest| rest.split('/').next()).expect("a port");
-        Self { process, _lines: lines, url: format!("http://127.0.0.1:{port}") }
-    }
-
-    fn load(&self, flags: &str) -> Report {
-        let line = format!("tidegate-load {} --quiet --settle 0 {flags}", self.url);
-        let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
-        run(&options).expect("it runs")
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn load(host: &Started, flags: &str) -> Report {
+    let line = format!("tidegate-load {} --quiet --settle 0 {flags}", host.url());
+    let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
+    run(&options).expect("it runs")
 }
 
 #[test]
 fn everyone_of_a_meeting_sees_and_hears_everyone() {
-    let host = Host::start();
-    let pid = host.process.id();
-    let report = host.load(&format!("--people 4 --join-rate 20 --duration 3 --rate 300 --pid {pid}"));
+    let host = host();
+    let pid = host.pid();
+    let report = load(&host, &format!("--people 4 --join-rate 20 --duration 3 --rate 300 --pid {pid}"));
     assert_eq!((report.joined, report.refused.len(), report.broken.len()), (4, 0, 0), "{report:?}");
     // Twelve ways, each of 50 packets of sound and 30 pictures of two packets a second.
     let per_s = report.received_packets_per_s;
@@ -64,9 +33,9 @@ fn everyone_of_a_meeting_sees_and_hears_everyone() {
 
 #[test]
 fn people_come_and_go_without_harm_to_those_who_stay() {
-    let host = Host::start();
+    let host = host();
     let flags = "--scenario broadcast --people 6 --join-rate 20 --duration 4 --churn 3 --rate 300";
-    let report = host.load(flags);
+    let report = load(&host, flags);
     assert!(report.joined > 6, "{report:?}");
     assert!(report.broken.is_empty() && report.refused.is_empty(), "{report:?}");
     assert!(report.pictures > 0 && report.loss < 0.05, "{report:?}");
@@ -98,12 +67,12 @@ fn a_host_that_is_not_there_is_one_clear_error_and_the_report_says_so_too() {
 fn memory_and_files_stay_where_they_are_while_people_come_and_go() {
     let told = std::env::var("TIDEGATE_SOAK_S").ok().and_then(|text| text.parse().ok());
     let seconds: u32 = told.unwrap_or(600);
-    let host = Host::start();
-    let pid = host.process.id();
+    let host = host();
+    let pid = host.pid();
     let files = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
     let before = files();
     let flags = format!("--people 8 --join-rate 10 --churn 1 --rate 300 --duration {seconds} --pid {pid}");
-    let report = host.load(&flags);
+    let report = load(&host, &flags);
     assert!(
         report.broken.is_empty() && report.refused.is_empty(),
         "{:?} {:?}",

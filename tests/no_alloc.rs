@@ -12,9 +12,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+use tidegate_media::arrivals::Arrivals;
 use tidegate_media::association::{AssociationConfig, Identity, Received, SealStream};
-use tidegate_media::io::Secrets;
 use tidegate_media::peer::Peer;
+use tidegate_media::peer::video::{Numbers, PAYLOAD_TYPE, REPAIR_PAYLOAD_TYPE, SEQUENCE_ID, parameters};
 use tidegate_media::rtcp::{Packet, Reader, ReportBlock, Writer, nacked};
 use tidegate_media::rtp::{Header, HopValues, Outgoing, OutgoingExtensions, write_header};
 use tidegate_media::{Engine, EngineConfig};
@@ -24,11 +25,9 @@ use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
 use tidegate_types::packet::Extensions;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::relay::RelayStats;
-use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
 use tidegate_types::transport::SrtpProfile;
 use tidegate_types::{
-    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, RtpParameters,
-    TransportId,
+    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, TransportId,
 };
 
 /// Long enough for what soon happens on any machine; only a failing test waits for it.
@@ -102,18 +101,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Secrets that are none: only a test may do this.
-struct Numbers(u64);
-
-impl Secrets for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
-}
-
 fn now() -> Now {
     Now { instant: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
 }
@@ -137,33 +124,12 @@ fn engine(setup: ShardSetup) -> Engine {
     Engine::new(config, Box::new(Numbers(seed)))
 }
 
-fn parameters(mid: &str, ssrc: u32) -> RtpParameters {
-    let codec = CodecParameters {
-        codec: Codec::Vp8,
-        format: String::new(),
-        payload_type: 96,
-        rtx_payload_type: Some(97),
-        nack: true,
-        pli: true,
-        transport_cc: true,
-    };
-    RtpParameters {
-        mid: Some(mid.to_owned()),
-        codecs: vec![codec],
-        extensions: vec![
-            ExtensionParameters { id: 3, kind: ExtensionKind::TransportSequence },
-            ExtensionParameters { id: 4, kind: ExtensionKind::Mid },
-        ],
-        encodings: vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc: Some(ssrc + 1), rid: None }],
-        cname: "someone".to_owned(),
-        reduced_size_rtcp: true,
-    }
-}
-
 /// A peer with a socket of its own.
 struct Client {
     peer: Peer,
     socket: UdpSocket,
+    /// What it tells the host's estimator, if it tells anything: more is published than any estimate soon allows.
+    arrivals: Option<Arrivals>,
     /// How much of everything it received.
     heard: Heard,
 }
@@ -175,13 +141,17 @@ struct Heard {
     sender_reports: u64,
     receiver_reports: u64,
     transport_feedback: u64,
+    /// Feedback that it gave.
+    told: u64,
 }
 
 impl Client {
-    fn new(config: &AssociationConfig, name: &str) -> Self {
+    fn new(config: &AssociationConfig, number: usize) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
         socket.set_nonblocking(true).expect("a socket can be non-blocking");
-        Self { peer: Peer::new(config, name, now()), socket, heard: Heard::default() }
+        let peer = Peer::new(config, &number.to_string(), now());
+        let arrivals = TELL.contains(&number).then(|| Arrivals::new(Instant::now()));
+        Self { peer, socket, arrivals, heard: Heard::default() }
     }
 
     fn send(&mut self) {
@@ -198,10 +168,38 @@ impl Client {
         while let Ok(length) = self.socket.recv(&mut space) {
             let received = self.peer.receive(now(), &mut space[..length]);
             self.heard.note(received, &space);
+            self.note_arrival(received, &space);
             each(&mut self.peer, received, &space);
         }
+        self.tell_arrivals();
         self.peer.timeout(now());
         self.send();
+    }
+
+    fn note_arrival(&mut self, received: Received, space: &[u8]) {
+        let (Received::Rtp(length), Some(arrivals)) = (received, &mut self.arrivals) else { return };
+        let header = Header::parse(&space[..length]).expect("the host sends well-formed packets");
+        header.each_extension(&space[..length], |id, value| {
+            if let (SEQUENCE_ID, Some(sequence)) = (id, value.first_chunk::<2>()) {
+                arrivals.note(u16::from_be_bytes(*sequence), Instant::now());
+            }
+        });
+    }
+
+    /// Transport-wide feedback, as often as a browser gives it.
+    fn tell_arrivals(&mut self) {
+        let mut information = [0; 1_000];
+        let Some(arrivals) = &mut self.arrivals else { return };
+        while arrivals.due().is_some_and(|due| due <= Instant::now())
+            && let Some(length) = arrivals.feedback(Instant::now(), &mut information)
+        {
+            let mut space = [0; 1_300];
+            let mut writer = Writer::new(&mut space);
+            writer.transport_feedback(1, CONSUMED_SSRC, &information[..length]);
+            let length = writer.len();
+            self.peer.send_rtcp(now(), &space[..length]);
+            self.heard.told += 1;
+        }
     }
 }
 
@@ -265,12 +263,13 @@ impl Publisher {
     fn packet(&mut self) -> Vec<u8> {
         let outgoing = Outgoing {
             marker: true,
-            payload_type: 96,
+            payload_type: PAYLOAD_TYPE,
             sequence: self.next as u16,
             timestamp: self.next as u32 * 90,
             ssrc: PUBLISHED_SSRC,
         };
-        let ids = OutgoingExtensions { transport_sequence: Some(3), ..OutgoingExtensions::default() };
+        let ids =
+            OutgoingExtensions { transport_sequence: Some(SEQUENCE_ID), ..OutgoingExtensions::default() };
         let hop = HopValues { transport_sequence: self.next as u16, absolute_send_time: 0 };
         let mut packet = vec![0x55; 1_100];
         let at = write_header(&mut packet, &outgoing, &ids, &hop, &Extensions::default());
@@ -308,7 +307,7 @@ impl Publisher {
         let Some((_, packet)) = self.kept.iter().find(|(kept, _)| *kept == sequence) else { return };
         let header = Header::parse(packet).expect("its own packet");
         let mut again = packet[..header.payload_start].to_vec();
-        again[1] = (again[1] & 0x80) | 97;
+        again[1] = (again[1] & 0x80) | REPAIR_PAYLOAD_TYPE;
         again[2..4].copy_from_slice(&(self.next_repair as u16).to_be_bytes());
         again[8..12].copy_from_slice(&(PUBLISHED_SSRC + 1).to_be_bytes());
         again.extend(sequence.to_be_bytes());
@@ -349,6 +348,8 @@ struct Node {
 
 /// Whose home is which shard.
 const HOMES: [u16; 5] = [0, 0, 0, 1, 1];
+/// Who tells what arrives: their ways are estimated, their packets paced, their shares divided. The others get all.
+const TELL: [usize; 2] = [2, 4];
 
 impl Node {
     fn new() -> Self {
@@ -381,7 +382,7 @@ impl Node {
             shards,
             loops: seats.into_iter().map(sit).collect(),
             said,
-            clients: (0..HOMES.len()).map(|client| Client::new(&theirs, &client.to_string())).collect(),
+            clients: (0..HOMES.len()).map(|client| Client::new(&theirs, client)).collect(),
             publisher,
             next_report: Instant::now(),
             requests: 0,
@@ -527,6 +528,10 @@ fn a_forwarded_packet_allocates_nothing() {
     // First of all it must have been the whole path: media at every consumer, repairs of every hop, RTCP each way.
     for client in 1..HOMES.len() {
         let (before, after) = (heard[client], heard_after[client]);
+        if TELL.contains(&client) {
+            assert!(after.told > before.told, "consumer {client} told nothing of what arrived");
+            continue;
+        }
         let media = after.media - before.media;
         assert!(media > published * 9 / 10, "consumer {client} got {media} of {published}");
         assert!(after.repairs > before.repairs, "consumer {client}: {before:?}, {after:?}");

@@ -313,35 +313,20 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use tidegate_media::association::Identity;
-    use tidegate_media::io::{Incoming, Secrets, Tuple};
+    use tidegate_media::io::{Incoming, Tuple};
+    use tidegate_media::peer::video::{Numbers, parameters};
     use tidegate_media::{Engine, EngineConfig};
     use tidegate_types::command::{Command, CommandBody, Done, TransportLimits};
     use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
     use tidegate_types::producer::ProducerParameters;
-    use tidegate_types::rtp::{
-        Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters,
-    };
     use tidegate_types::transport::{Candidate, DtlsRole, RemoteTransport, SrtpProfile};
     use tidegate_types::{
-        ConsumerId, MediaKind, NtpTime, Place, ProducerId, RequestNumber, RouterId, RtpParameters, Secret,
-        TransportId,
+        ConsumerId, MediaKind, NtpTime, Place, ProducerId, RequestNumber, RouterId, Secret, TransportId,
     };
 
     const ENGINE: ([u8; 4], u16) = ([10, 0, 0, 1], 7_000);
     const PUBLISHED: u32 = 0x1000;
     const CONSUMED: u32 = 0x5000;
-
-    /// Secrets that are none.
-    struct Numbers(u64);
-
-    impl Secrets for Numbers {
-        fn fill(&mut self, bytes: &mut [u8]) {
-            for byte in bytes {
-                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                *byte = (self.0 >> 33) as u8;
-            }
-        }
-    }
 
     /// One publisher, one viewer, an engine between them, and a line that loses every n-th datagram to the viewer.
     struct Room {
@@ -361,29 +346,6 @@ mod tests {
     fn association() -> AssociationConfig {
         let identity = Arc::new(Identity::generate().expect("a certificate"));
         AssociationConfig { identity, profiles: vec![SrtpProfile::AeadAes256Gcm] }
-    }
-
-    fn parameters(mid: &str, ssrc: u32) -> RtpParameters {
-        let codec = CodecParameters {
-            codec: Codec::Vp8,
-            format: String::new(),
-            payload_type: 96,
-            rtx_payload_type: Some(97),
-            nack: true,
-            pli: true,
-            transport_cc: true,
-        };
-        RtpParameters {
-            mid: Some(mid.to_owned()),
-            codecs: vec![codec],
-            extensions: vec![
-                ExtensionParameters { id: 3, kind: ExtensionKind::TransportSequence },
-                ExtensionParameters { id: 4, kind: ExtensionKind::Mid },
-            ],
-            encodings: vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc: Some(ssrc + 1), rid: None }],
-            cname: "someone".to_owned(),
-            reduced_size_rtcp: true,
-        }
     }
 
     impl Room {

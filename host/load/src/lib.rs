@@ -27,6 +27,7 @@ mod sdp;
 mod sink;
 mod source;
 mod stamp;
+pub mod started;
 mod tally;
 mod target;
 mod worker;

@@ -6,6 +6,8 @@
 //! peer.check(), peer.receive(), peer.timeout()  ──▶  peer.output()
 //! ```
 
+pub mod video;
+
 use crate::association::{Association, AssociationConfig, Received, SealStream};
 use crate::io::{Class, DATAGRAM_BYTES, Datagrams, Tuple};
 use hmac::{Hmac, KeyInit, Mac};

@@ -26,10 +26,18 @@ pub(crate) struct Entry {
 }
 
 /// Copies of waiting datagrams in slots of one arena, reused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shelf {
     bytes: Vec<u8>,
     free: Vec<u32>,
+}
+
+impl Default for Shelf {
+    /// With room for all that may wait for its time; what is not used is not resident.
+    fn default() -> Self {
+        let bytes = Vec::with_capacity(LATER_DATAGRAMS * DATAGRAM_BYTES);
+        Self { bytes, free: Vec::with_capacity(LATER_DATAGRAMS) }
+    }
 }
 
 impl Shelf {
@@ -126,10 +134,17 @@ const _: () = assert!((Class::Control as usize) < Class::Audio as usize);
 const _: () = assert!((Class::Audio as usize) < Class::Video as usize && Class::Video as usize == 2);
 
 /// What waits for its time. Normally empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Later {
     heap: BinaryHeap<Reverse<Paced>>,
     number: u64,
+}
+
+impl Default for Later {
+    /// With room for all that may wait: nothing is allocated on a packet's way, and what is not used is not resident.
+    fn default() -> Self {
+        Self { heap: BinaryHeap::with_capacity(LATER_DATAGRAMS), number: 0 }
+    }
 }
 
 #[derive(Debug)]
