@@ -1,7 +1,7 @@
 //! Messages between people: who may send, which places hand them to each other. Knows nothing of channels, nor of
 //! what is said, but for texts of people who have no channel.
 
-use crate::directory::Directory;
+use crate::directory::{Awaited, Directory};
 use crate::ledger::Asker;
 use crate::questions::{Asked, is_consulted};
 use crate::refusal::{no_person, refused, unfit};
@@ -103,7 +103,9 @@ impl Directory {
             } else {
                 Vec::new()
             };
-            self.command_quietly(place, CommandBody::RelayData { router: id, to });
+            if self.cluster.has(place) {
+                self.command(place, CommandBody::RelayData { router: id, to }, Awaited::RelayMessages(id));
+            }
         }
     }
 }

@@ -84,6 +84,8 @@ pub(crate) enum Awaited {
     AcceptRelay(RelayId),
     OpenRelay(RelayId),
     MoveTransport(TransportId),
+    /// Whom a place hands a router's messages to; a move waits until all know.
+    RelayMessages(RouterId),
     ReadRelays,
 }
 
@@ -296,6 +298,7 @@ impl Directory {
             Awaited::AcceptRelay(relay) => self.relay_accepted(relay, result),
             Awaited::OpenRelay(relay) => self.relay_opened(relay, result),
             Awaited::MoveTransport(transport) => self.move_answered(transport, result),
+            Awaited::RelayMessages(_) => {}
             Awaited::ReadRelays => self.relays_read(place, result),
         }
     }

@@ -2,7 +2,7 @@
 //! with one, but that what it publishes leaves a stand-in behind.
 //!
 //! ```text
-//! preparing: what it receives is relayed to the new place, and nothing of it is just being made
+//! preparing: what it receives and what is said is relayed to the new place, and nothing of it is just being made
 //! moving:    one command has gone to the old place; what is asked about it meanwhile waits
 //! moved:     the new place says that it arrived; the books are turned
 //! ```
@@ -103,6 +103,13 @@ impl Directory {
         self.moves.begun.push_back(self.now.instant);
         self.moves.under_way.insert(id, Move { to, asker, stage: MoveStage::Preparing, held: Vec::new() });
         self.timers.set(Timer::Move(id), self.now.instant + self.config.patience.prepare_move);
+        if let Some(router) = self.transports.get(&id).map(|transport| transport.router) {
+            if let Some(router) = self.routers.get_mut(&router) {
+                router.places.insert(to);
+            }
+            // What is said while it is on its way has to be heard there, too.
+            self.spread_messages(router);
+        }
         for producer in self.needed_at(id, to) {
             if self.is_on_its_way(producer, to) {
                 continue;
@@ -180,7 +187,13 @@ impl Directory {
             Asked::Consume(_, wanted) => wanted.transport == id,
             _ => false,
         });
+        let router = transport.router;
+        let heard = !self
+            .commands
+            .values()
+            .any(|(_, awaited)| matches!(awaited, Awaited::RelayMessages(of) if *of == router));
         !asked
+            && heard
             && transport.consumers.iter().all(live)
             && transport.producers.iter().all(settled)
             && self.needed_at(id, to).into_iter().all(relayed)
@@ -198,9 +211,6 @@ impl Directory {
             .collect();
         let stand_ins: Vec<(ProducerId, RelayId)> =
             producers.into_iter().map(|producer| (producer, RelayId(self.next_id()))).collect();
-        if let Some(router) = self.routers.get_mut(&router) {
-            router.places.insert(to);
-        }
         let body = CommandBody::MoveTransport { transport: id, to: to.shard, stand_ins: stand_ins.clone() };
         self.timers.cancel(Timer::Move(id));
         if let Some(one) = self.moves.under_way.get_mut(&id) {
@@ -310,6 +320,8 @@ impl Directory {
             | RequestBody::RestartIce { transport }
             | RequestBody::Produce { transport, .. }
             | RequestBody::Consume { transport, .. }
+            | RequestBody::OpenData { transport, .. }
+            | RequestBody::SendMessage { transport, .. }
             | RequestBody::ReadStats { transport } => Some(*transport),
             RequestBody::PauseProducer { producer, .. } | RequestBody::CloseProducer { producer } => {
                 Some(self.producers.get(producer)?.transport)

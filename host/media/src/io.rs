@@ -37,9 +37,23 @@ pub enum Crossing {
     /// A relay's traffic.
     Relay(RelayMessage),
     /// A message on a router's data channels.
-    Message(RouterId, crate::data::Message),
+    Message {
+        /// Whose people it is for.
+        router: RouterId,
+        /// It is that many-th of the sending place in that router.
+        number: u64,
+        /// The message.
+        message: crate::data::Message,
+    },
     /// A transport with all it owns.
     Transport(Box<Departure>),
+    /// Nothing that comes by these is to be handed over any more: their transport is gone.
+    Forget {
+        /// Local user name fragments.
+        ufrags: Vec<String>,
+        /// Flows.
+        flows: Vec<Tuple>,
+    },
 }
 
 /// A transport on its way to another shard.

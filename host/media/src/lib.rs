@@ -43,4 +43,4 @@ pub mod vp8;
 pub mod vp9;
 pub mod watch;
 
-pub use engine::{Engine, EngineConfig, EngineCounters};
+pub use engine::{Engine, EngineConfig, EngineCounters, Held};

@@ -20,7 +20,9 @@ use tidegate_types::command::{TransportDump, TransportLimits};
 use tidegate_types::packet::{Extensions, PayloadInfo};
 use tidegate_types::relay::SourceClock;
 use tidegate_types::transport::{IceCredentials, TransportStats};
-use tidegate_types::{Bitrate, ConsumerId, MediaKind, MediaPacket, Now, ProducerId, RouterId, TransportId};
+use tidegate_types::{
+    Bitrate, ConsumerId, MediaKind, MediaPacket, Now, Place, ProducerId, RouterId, TransportId,
+};
 
 /// How often sender and receiver reports go out.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -69,6 +71,10 @@ pub struct Transport {
     pub armed: Option<Instant>,
     /// Local user name fragments under which it can be found.
     pub ufrags: Vec<String>,
+    /// Places of its node that it left, each once: what comes for it there is handed on until it ends.
+    pub trail: Vec<Place>,
+    /// Until its engine has heard as much: the last message of each place that it was given where it stood before.
+    pub heard: Vec<(Place, u64)>,
     /// What the way to its peer carries.
     pub bandwidth: Bandwidth,
     extensions: ExtensionMap,
@@ -104,6 +110,8 @@ impl Transport {
             told: Allowance::new(TOLD_BURST, TOLD_PER_S),
             armed: None,
             ufrags,
+            trail: Vec::new(),
+            heard: Vec::new(),
             bandwidth: Bandwidth::new(now.instant - past(now, PACE_GRID)),
             extensions: ExtensionMap::default(),
             streams: Vec::new(),

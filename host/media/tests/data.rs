@@ -12,9 +12,9 @@ use tidegate_media::data::peer::{ChannelPlan, DataPeer};
 use tidegate_media::data::{FRAME_BYTES, Kind, ROOM_PROTOCOL, frame, unframe};
 use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
 use tidegate_media::peer::Peer;
-use tidegate_media::{Engine, EngineConfig};
+use tidegate_media::{Engine, EngineConfig, Held};
 use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
-use tidegate_types::data::{DataParameters, DataRefusal, MESSAGE_BYTES, MESSAGES_PER_S};
+use tidegate_types::data::{DataParameters, DataRefusal, MESSAGE_BYTES, MESSAGES_PER_S, PIECES};
 use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, SrtpProfile};
 use tidegate_types::{Now, NtpTime, PersonId, Place, RequestNumber, RouterId, ShardIndex, TransportId};
@@ -67,6 +67,8 @@ struct World {
     requests: u64,
     /// Bytes of messages that the peers' own stacks take to send.
     message_bytes: u32,
+    /// Bytes of the pieces into which the peers cut their messages.
+    piece_bytes: Option<u32>,
 }
 
 fn engine_address(shard: usize) -> SocketAddr {
@@ -107,6 +109,7 @@ impl World {
             reports: Vec::new(),
             requests: 0,
             message_bytes: MESSAGE_BYTES,
+            piece_bytes: None,
         };
         for shard in 0..shards {
             let others = (0..shards).filter(|other| *other != shard);
@@ -136,7 +139,7 @@ impl World {
         let remote = peer.remote();
         self.command(home, CommandBody::ConnectTransport { transport, remote }).expect("connects");
         peer.meet(&local, engine_address(home), self.now);
-        let data = DataPeer::connect(self.now.instant, self.message_bytes);
+        let data = DataPeer::connect_in_pieces(self.now.instant, self.message_bytes, self.piece_bytes);
         self.people.push(Person { peer, data, home });
         person
     }
@@ -287,6 +290,13 @@ impl World {
             let bytes = out.bytes(head).to_vec();
             self.push(&bytes.clone(), Event::ToEngine(person, bytes));
         }
+    }
+
+    fn move_person(&mut self, person: usize, to: usize) {
+        let (transport, to_shard) = (TransportId(person as u64), ShardIndex(to as u16));
+        let body = CommandBody::MoveTransport { transport, to: to_shard, stand_ins: Vec::new() };
+        self.command(self.people[person].home, body).expect("moves");
+        self.people[person].home = to;
     }
 
     fn refusals(&self) -> Vec<(TransportId, &str, DataRefusal)> {
@@ -468,25 +478,92 @@ fn channels_move_with_their_transport() {
     let mut world = World::gathered(2, 3, 20, &plain());
     for round in 0..6_u8 {
         let to = usize::from(round % 2 == 0);
-        // In the midst of one from it; what is for it has reached its place, and is on its way from there. A message
-        // that is handed out while the transport itself crosses misses it.
+        // In the midst of one from it; what is for it has reached its place, and is on its way from there.
         world.send(1, &pattern(50_000, round));
         world.run(Duration::from_millis(300));
         world.send(0, &pattern(40_000, round));
         world.run(Duration::from_millis(25));
-        let from = world.people[0].home;
-        if from != to {
-            let (transport, to_shard) = (TransportId(0), ShardIndex(to as u16));
-            let body = CommandBody::MoveTransport { transport, to: to_shard, stand_ins: Vec::new() };
-            world.command(from, body).expect("moves");
-            world.people[0].home = to;
-        }
+        world.move_person(0, to);
         world.run(Duration::from_secs(3));
     }
     let lengths: Vec<usize> = world.received(0).iter().map(|bytes| bytes.len()).collect();
     assert_eq!(lengths, [50_000; 6]);
     let from_mover = world.received(2).iter().filter(|bytes| bytes.len() == 40_000).count();
     assert_eq!(from_mover, 6);
+}
+
+#[test]
+fn what_is_said_while_its_hearer_crosses_arrives_once_and_in_order() {
+    let mut world = World::gathered(3, 4, 20, &plain());
+    // Crossing takes as long as ten messages.
+    for number in 0..400_u32 {
+        for sender in 1..4_u8 {
+            if number % 4 == 0 || u32::from(sender) == number % 4 {
+                world.send(sender.into(), &[&[sender][..], &number.to_be_bytes()].concat());
+            }
+        }
+        world.run(Duration::from_millis(7));
+        if number % 13 == 5 {
+            // Now and then on before it has settled.
+            let to = (world.people[0].home + 1 + number as usize / 13 % 2) % 3;
+            world.run(DELAY * 2);
+            world.move_person(0, to);
+        }
+    }
+    world.run(Duration::from_secs(5));
+    for (hearer, sender) in (0..4).flat_map(|hearer| (1..4_u8).map(move |sender| (hearer, sender))) {
+        let heard: Vec<u32> = (world.received(hearer).into_iter())
+            .filter(|bytes| bytes[0] == sender)
+            .map(|bytes| u32::from_be_bytes(bytes[1..].try_into().unwrap()))
+            .collect();
+        let said: Vec<u32> =
+            (0..400).filter(|number| number % 4 == 0 || u32::from(sender) == number % 4).collect();
+        let expected = if hearer == usize::from(sender) { Vec::new() } else { said };
+        assert!(heard == expected, "{hearer} heard {} of {sender}: {heard:?}", heard.len());
+    }
+    assert!((0..3).all(|shard| world.dropped(shard, "data-lost-between-shards") == 0));
+}
+
+#[test]
+fn routes_end_with_the_transport_they_lead_to() {
+    let mut world = World::gathered(3, 2, 0, &plain());
+    for to in [1, 2, 0, 1, 1, 2] {
+        world.move_person(0, to);
+        world.run(Duration::from_millis(50));
+        let transport = TransportId(0);
+        world.command(to, CommandBody::RestartIce { transport }).expect("restarts");
+    }
+    for person in 0..2 {
+        let transport = TransportId(person as u64);
+        world.command(world.people[person].home, CommandBody::CloseTransport { transport }).expect("closes");
+    }
+    for shard in 0..3 {
+        world.command(shard, CommandBody::CloseRouter { router: ROUTER }).expect("is empty");
+    }
+    // Their peers go on asking for a while.
+    world.run(Duration::from_secs(5));
+    for engine in &world.engines {
+        assert_eq!(engine.held(), Held::default(), "{engine:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_cuts_messages_to_crumbs_loses_its_channels_alone() {
+    let mut world = World::new(1, 0);
+    for piece_bytes in [None, Some(1), None] {
+        world.piece_bytes = piece_bytes;
+        let person = world.enter(0);
+        world.open_data(person, true);
+    }
+    world.open_channels(&plain());
+    world.send(1, &pattern(2 * PIECES, 1));
+    world.run_until("it is refused", |world| !world.refusals().is_empty());
+    assert_eq!(world.refusals(), [(TransportId(1), "", DataRefusal::TooFragmented)]);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.refusals().len(), 1, "it is told once");
+    world.send(0, b"and on");
+    world.run(Duration::from_millis(200));
+    assert_eq!((world.received(1).len(), world.received(2)), (0, vec![&b"and on"[..]]));
 }
 
 #[test]

@@ -178,7 +178,9 @@ fn keep(passed: &Passed) -> Keep {
     match passed {
         Passed::Crossing(Crossing::Relay(RelayMessage::Media(_))) => Keep::Not(Dropped::RingMedia),
         Passed::Crossing(Crossing::Datagram(_)) | Passed::Parcel(_) => Keep::Not(Dropped::RingDatagram),
-        Passed::Crossing(Crossing::Relay(_) | Crossing::Message(..)) => Keep::UpToTheBound,
+        Passed::Crossing(Crossing::Relay(_) | Crossing::Message { .. } | Crossing::Forget { .. }) => {
+            Keep::UpToTheBound
+        }
         Passed::Crossing(Crossing::Transport(_)) => Keep::Always,
     }
 }

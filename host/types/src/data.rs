@@ -15,6 +15,8 @@ pub const MESSAGES_PER_S: u32 = 200;
 pub const CHANNELS: usize = 32;
 /// The most bytes of a channel's label, and of its subprotocol.
 pub const NAME_BYTES: usize = 64;
+/// Pieces of unfinished or waiting messages that are held of one peer. Each may hold a whole packet in memory.
+pub const PIECES: usize = 4_096;
 /// The label of the channel whose messages sessions carry, too.
 pub const ROOM_LABEL: &str = "room";
 
@@ -43,6 +45,10 @@ pub enum DataRefusal {
     ChannelUnfit,
     /// The peer took messages of a reliable channel too slowly: the channel is closed.
     TooSlow,
+    /// The peer has more pieces of messages outstanding than [`PIECES`]: all its channels are closed.
+    TooFragmented,
+    /// The peer broke SCTP's rules: all its channels are closed.
+    Malformed,
 }
 
 impl DataRefusal {
@@ -55,6 +61,8 @@ impl DataRefusal {
             Self::TooMany => "too-many-messages",
             Self::ChannelUnfit => "channel-unfit",
             Self::TooSlow => "channel-too-slow",
+            Self::TooFragmented => "messages-too-fragmented",
+            Self::Malformed => "data-malformed",
         }
     }
 
@@ -69,6 +77,10 @@ impl DataRefusal {
                 "A connection holds at most 32 channels, whose label and protocol have at most 64 bytes each."
             }
             Self::TooSlow => "Messages came faster than this connection took them; the channel was closed.",
+            Self::TooFragmented => {
+                "At most 4096 pieces of unfinished messages are held of one connection; its channels were closed."
+            }
+            Self::Malformed => "What came on the data channels breaks their protocol; they were closed.",
         }
     }
 }
@@ -94,7 +106,7 @@ pub struct DataStats {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHANNELS, DataRefusal, MESSAGE_BYTES, MESSAGES_PER_S, NAME_BYTES};
+    use super::{CHANNELS, DataRefusal, MESSAGE_BYTES, MESSAGES_PER_S, NAME_BYTES, PIECES};
 
     #[test]
     fn a_refusal_names_the_bound() {
@@ -105,5 +117,6 @@ mod tests {
         named(DataRefusal::TooMany, MESSAGES_PER_S.to_string());
         named(DataRefusal::ChannelUnfit, CHANNELS.to_string());
         named(DataRefusal::ChannelUnfit, NAME_BYTES.to_string());
+        named(DataRefusal::TooFragmented, PIECES.to_string());
     }
 }

@@ -11,6 +11,7 @@ mod dcep;
 mod frame;
 #[cfg(feature = "peer")]
 pub mod peer;
+mod pieces;
 mod sctp;
 
 pub use allowance::Allowance;
@@ -18,9 +19,10 @@ pub use channel::Message;
 pub use frame::{FRAME_BYTES, Kind, ROOM_PROTOCOL, frame, unframe};
 pub use sctp::{DataEvent, Sctp, Sent};
 
-/// What a fuzzer calls: arbitrary bytes as a DCEP message and as a room message's frame. Must not panic; what is
+/// What a fuzzer calls: arbitrary bytes as a DCEP message, as a room message's frame and as SCTP packets. Must not panic; what is
 /// written is what was read.
 pub fn fuzz_data(bytes: &[u8]) {
     dcep::fuzz(bytes);
     frame::fuzz(bytes);
+    pieces::fuzz(bytes);
 }

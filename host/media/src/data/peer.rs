@@ -62,8 +62,21 @@ impl DataPeer {
     /// Never: its address is one that can be connected to.
     #[must_use]
     pub fn connect(now: Instant, message_bytes: u32) -> Self {
+        Self::connect_in_pieces(now, message_bytes, None)
+    }
+
+    /// One that cuts its messages into pieces of so many bytes.
+    ///
+    /// # Panics
+    /// Never: its address is one that can be connected to.
+    #[must_use]
+    pub fn connect_in_pieces(now: Instant, message_bytes: u32, piece_bytes: Option<u32>) -> Self {
         let far = SocketAddr::from(([0, 0, 0, 0], 5_000));
-        let mut endpoint = Endpoint::new(far, Default::default(), Arc::new(endpoint_config()), None);
+        let mut config = endpoint_config();
+        if let Some(bytes) = piece_bytes {
+            config.max_payload_size(bytes);
+        }
+        let mut endpoint = Endpoint::new(far, Default::default(), Arc::new(config), None);
         let transport: TransportConfig = transport_config().with_max_message_size(message_bytes);
         let connected = endpoint.connect(now, ClientConfig::new(transport), far);
         let (handle, association) = connected.expect("an address that can be connected to");

@@ -5,6 +5,7 @@ use super::Allowance;
 use super::channel::{Channel, Message};
 use super::dcep::{self, ACKNOWLEDGEMENT, Dcep, Open, Reliability};
 use super::frame::Kind;
+use super::pieces::Pieces;
 use bytes::{Bytes, BytesMut};
 use rtc_sctp::{
     Association, AssociationError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent,
@@ -73,6 +74,9 @@ pub struct Sctp {
     associations: Vec<(AssociationHandle, Association)>,
     is_established: bool,
     channels: Vec<Channel>,
+    pieces: Pieces,
+    /// The peer asked for more than it may have.
+    is_refused: bool,
     /// Bounded by what one packet can cause: its owner takes all before the next.
     events: VecDeque<DataEvent>,
     allowance: Allowance,
@@ -98,6 +102,8 @@ impl Sctp {
             associations: Vec::new(),
             is_established: false,
             channels: Vec::new(),
+            pieces: Pieces::default(),
+            is_refused: false,
             events: VecDeque::new(),
             allowance: Allowance::new(MESSAGES_BURST, MESSAGES_PER_S),
             stats: DataStats::default(),
@@ -117,6 +123,9 @@ impl Sctp {
 
     /// Takes one packet.
     pub fn receive(&mut self, now: Instant, packet: &[u8]) {
+        if let Err(refusal) = self.pieces.came(packet) {
+            return self.refuse_peer(refusal);
+        }
         let packet = Bytes::copy_from_slice(packet);
         match self.endpoint.handle(now, NOWHERE, None, packet) {
             Some((handle, DatagramEvent::NewAssociation(association))) => self.begin(handle, association),
@@ -154,12 +163,21 @@ impl Sctp {
 
     /// The next packets to send.
     pub fn poll_packets(&mut self, now: Instant) -> Option<Vec<Bytes>> {
-        self.associations.iter_mut().find_map(|(_, association)| {
+        let packets = self.associations.iter_mut().find_map(|(_, association)| {
             match association.poll_transmit(now)?.message {
                 Payload::RawEncode(packets) => Some(packets),
                 _ => None,
             }
-        })
+        });
+        let Some(packets) = packets else {
+            if self.is_refused {
+                // The last word is out; what was held of the peer goes as well.
+                self.associations.clear();
+            }
+            return None;
+        };
+        packets.iter().for_each(|packet| self.pieces.goes(packet, RECEIVE_BYTES));
+        Some(packets)
     }
 
     /// Gives a message to the peer's channel of the same label and protocol.
@@ -243,6 +261,16 @@ impl Sctp {
         }
     }
 
+    /// The peer asks for more than it may have: its channels end, once and for all.
+    fn refuse_peer(&mut self, refusal: DataRefusal) {
+        self.stats.refused += 1;
+        let told = !std::mem::replace(&mut self.is_refused, true);
+        self.endpoint.reject_new_associations();
+        (0..self.associations.len()).for_each(|index| self.abort(index));
+        let label = Arc::from("");
+        self.events.push_back(DataEvent::Refused { label, refusal, told });
+    }
+
     fn abort(&mut self, index: usize) {
         if let Some((_, association)) = self.associations.get_mut(index) {
             // Fails only where it is closed already.
@@ -258,6 +286,7 @@ impl Sctp {
                 return;
             };
             let Ok(Some(chunks)) = reader.read() else { return };
+            self.pieces.read(chunks.chunks.len());
             let read = chunks.to_payload(MESSAGE_BYTES as usize).ok();
             match chunks.ppi {
                 PayloadProtocolIdentifier::Dcep => self.take_dcep(now, stream, read),
@@ -332,6 +361,13 @@ impl Sctp {
                 let (label, told) = (Arc::clone(&channel.label), channel.tells(now));
                 self.events.push_back(DataEvent::Refused { label, refusal, told });
             }
+        }
+    }
+
+    /// Something can never be sent on the channels that may leave nothing out.
+    pub fn close_reliable(&mut self, now: Instant) {
+        while let Some(index) = self.channels.iter().position(Channel::is_reliable) {
+            self.close_channel(now, index, DataRefusal::TooSlow);
         }
     }
 

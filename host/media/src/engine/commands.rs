@@ -1,6 +1,7 @@
 //! The directory's commands. Each is checked, done and answered; repeating one is harmless.
 
-use super::{Engine, Route, UFRAG_SHARD_DIGITS};
+use super::Engine;
+use super::routes::UFRAG_SHARD_DIGITS;
 use crate::consumer::Consumer;
 use crate::io::Crossing;
 use crate::producer::Producer;
@@ -181,14 +182,23 @@ impl Engine {
         transport.ufrags.push(local.ufrag.clone());
         // The newest and the one before stay valid; older ones can't be used by a peer in step.
         let outdated = (transport.ufrags.len() > 2).then(|| transport.ufrags.remove(0));
-        self.ufrags.insert(local.ufrag.clone(), Route::Here(slot));
+        self.routes.ufrag_here(local.ufrag.clone(), slot);
         if let Some(outdated) = outdated {
-            self.ufrags.remove(&outdated);
+            self.routes.end(slot, std::slice::from_ref(&outdated), &[]);
+            self.tell_trail(slot, &[outdated], &[]);
         }
         Ok(Done::Transport(self.local_side(local)))
     }
 
     pub(super) fn remove_transport(&mut self, now: Now, slot: usize) {
+        let standing = self.transports.get(slot).and_then(Option::as_ref);
+        if let Some((ufrags, flows)) =
+            standing.filter(|transport| !transport.trail.is_empty()).map(|transport| {
+                (transport.ufrags.clone(), transport.association.validated().collect::<Vec<_>>())
+            })
+        {
+            self.tell_trail(slot, &ufrags, &flows);
+        }
         let Some(transport) = self.detach(slot) else { return };
         for producer in transport.producers.iter().flatten() {
             self.remove_station(producer.station);

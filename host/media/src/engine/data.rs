@@ -8,6 +8,7 @@
 //! ```
 
 use super::Engine;
+use super::heard::Heard;
 use crate::data::{DataEvent, Message, Sctp, Sent};
 use crate::io::Crossing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,8 @@ use tidegate_types::{Now, PersonId, Place, RouterId, TransportId};
 pub(super) struct Rooms {
     /// Transports that stand here.
     slots: BTreeMap<RouterId, BTreeSet<usize>>,
-    /// Other places that have some.
-    relays: BTreeMap<RouterId, Vec<Place>>,
+    /// What goes to other places and comes from there.
+    pub(super) heard: Heard,
 }
 
 impl Rooms {
@@ -40,11 +41,17 @@ impl Rooms {
     }
 
     pub(super) fn relay_to(&mut self, router: RouterId, to: Vec<Place>) {
-        if to.is_empty() {
-            self.relays.remove(&router);
-        } else {
-            self.relays.insert(router, to);
-        }
+        self.heard.relay_to(router, to);
+    }
+
+    /// All transports of a router.
+    pub(super) fn slots_of(&self, router: RouterId) -> Vec<usize> {
+        self.slots.get(&router).into_iter().flatten().copied().collect()
+    }
+
+    /// Routers with transports here, links to other places, and messages kept for those who arrive.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() + self.heard.len()
     }
 
     /// The first transport of a router behind `after`.
@@ -110,7 +117,7 @@ impl Engine {
     }
 
     /// Carries out what a transport's data channels say after an input, and sends what they want sent.
-    fn drain_data(&mut self, now: Now, slot: usize) {
+    pub(super) fn drain_data(&mut self, now: Now, slot: usize) {
         while let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) {
             let (id, router) = (transport.id, transport.router);
             match transport.data.as_mut().and_then(|data| data.poll_event()) {
@@ -142,30 +149,33 @@ impl Engine {
 
     /// To everyone else in the router, wherever it is.
     fn publish_message(&mut self, now: Now, router: RouterId, from: usize, message: &Message) {
-        for place in self.data.relays.get(&router).into_iter().flatten() {
-            self.output.crossings.push((*place, Crossing::Message(router, message.clone())));
+        let number = self.number_message(now, router, message);
+        for place in self.data.heard.links.get(&router).into_iter().flat_map(|link| &link.to) {
+            let message = message.clone();
+            self.output.crossings.push((*place, Crossing::Message { router, number, message }));
         }
-        self.deliver_message(now, router, Some(from), message);
+        self.deliver_message(now, router, Some(from), (self.config.place, number), message);
     }
 
-    /// To everyone in the router who stands here, but for one slot.
+    /// To everyone in the router who stands here and lacks it, but for one slot.
     pub(super) fn deliver_message(
         &mut self,
         now: Now,
         router: RouterId,
         but: Option<usize>,
+        from: (Place, u64),
         message: &Message,
     ) {
         let mut next = self.data.next(router, None);
         while let Some(slot) = next {
-            if Some(slot) != but {
+            if Some(slot) != but && self.lacks(now, slot, from) {
                 self.deliver_to(now, slot, message);
             }
             next = self.data.next(router, Some(slot));
         }
     }
 
-    fn deliver_to(&mut self, now: Now, slot: usize, message: &Message) {
+    pub(super) fn deliver_to(&mut self, now: Now, slot: usize, message: &Message) {
         let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else { return };
         let sent = transport.data.as_mut().map_or(Sent::NoChannel, |data| data.send(now.instant, message));
         match sent {
@@ -200,5 +210,7 @@ const fn counter(refusal: DataRefusal) -> &'static str {
         DataRefusal::TooMany => "data-too-many",
         DataRefusal::ChannelUnfit => "data-channel-unfit",
         DataRefusal::TooSlow => "data-channel-too-slow",
+        DataRefusal::TooFragmented => "data-too-fragmented",
+        DataRefusal::Malformed => "data-malformed",
     }
 }

@@ -12,40 +12,36 @@ mod checks;
 mod commands;
 mod data;
 mod feedback;
+mod heard;
 mod housekeeping;
 mod moves;
 mod relays;
 mod replay;
+mod routes;
 mod sharing;
 mod shedding;
 
-use crate::association::{AssociationConfig, AssociationEvent, Received, stun_ufrag};
-use crate::io::{Crossing, Incoming, Output, Secrets, Tuple};
+use crate::association::{AssociationConfig, AssociationEvent, Received};
+use crate::io::{Crossing, Incoming, Output, Secrets};
 use crate::producer::{Accepted, StreamKey};
 use crate::rtp::Header;
 use crate::shed::{Level, Shedder};
 use crate::station::{Source, Station};
 use crate::transport::Transport;
+use routes::{Route, Routes};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Instant;
 use tidegate_types::command::Command;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, TransportState};
-use tidegate_types::{
-    MediaKind, MediaPacket, Now, Place, Pool, ProducerId, RelayId, RouterId, ShardIndex, TransportId,
-};
+use tidegate_types::{MediaKind, MediaPacket, Now, Place, Pool, ProducerId, RelayId, RouterId, TransportId};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
-/// Flows of other shards' transports remembered at most; beyond it the oldest is forgotten and found again by
-/// its next check.
-const FOREIGN_FLOWS: usize = 4_096;
 /// Buffers that the pool keeps: 16 MiB.
 const POOL_BUFFERS: usize = 8_192;
-/// Hexadecimal digits at the head of a local ufrag that name its shard.
-const UFRAG_SHARD_DIGITS: usize = 4;
 
 /// What floods of feedback are counted as; known from the start, so that none of them makes the map grow.
 const FLOODS: [&str; 2] = [REPAIR_FLOOD, FOLDED];
@@ -84,11 +80,25 @@ pub struct EngineCounters {
     pub dropped: Vec<(&'static str, u64)>,
 }
 
-/// Where a flow's datagrams belong.
-#[derive(Clone, Copy, Debug)]
-enum Route {
-    Here(usize),
-    Shard(ShardIndex),
+/// What an engine holds: all of it is nothing once everyone has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Transports that stand here.
+    pub transports: usize,
+    /// Producers that stand here, and stand-ins of relayed ones.
+    pub producers: usize,
+    /// Consumers with a seat at a producer.
+    pub consumers: usize,
+    /// Ends of relays.
+    pub relays: usize,
+    /// Flows and user names that lead to a transport, here or at another shard.
+    pub routes: usize,
+    /// Routers whose messages go to other places, and messages kept for those who arrive.
+    pub messages: usize,
+    /// Deadlines of transports that stand here.
+    pub deadlines: usize,
+    /// Packets under way from history to someone who joined.
+    pub replays: usize,
 }
 
 /// One shard's engine.
@@ -103,10 +113,7 @@ pub struct Engine {
     station_ids: BTreeMap<ProducerId, usize>,
     relay_sources: BTreeMap<RelayId, usize>,
     relay_sinks: BTreeMap<RelayId, usize>,
-    flows: Map<Tuple, Route>,
-    foreign: VecDeque<Tuple>,
-    ufrags: Map<String, Route>,
-    checks: checks::Checks,
+    routes: Routes,
     deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
     housekeeping: Option<Instant>,
     housekept: u64,
@@ -134,6 +141,7 @@ impl Engine {
         let mut key = [0; 8];
         secrets.fill(&mut key);
         let hasher = foldhash::fast::FixedState::with_seed(u64::from_ne_bytes(key));
+        let routes = Routes::new(config.place.shard, config.shards, &hasher);
         Self {
             config,
             secrets,
@@ -145,10 +153,7 @@ impl Engine {
             station_ids: BTreeMap::new(),
             relay_sources: BTreeMap::new(),
             relay_sinks: BTreeMap::new(),
-            flows: Map::with_hasher(hasher.clone()),
-            foreign: VecDeque::new(),
-            ufrags: Map::with_hasher(hasher.clone()),
-            checks: checks::Checks::new(hasher.clone()),
+            routes,
             deadlines: BinaryHeap::new(),
             housekeeping: None,
             housekept: 0,
@@ -182,10 +187,20 @@ impl Engine {
     /// Something from another shard.
     pub fn cross(&mut self, now: Now, from: Place, crossing: Crossing) {
         match crossing {
-            Crossing::Datagram(incoming) => self.receive_one(now, incoming),
+            Crossing::Datagram(incoming) => {
+                let tuple = incoming.tuple;
+                if !self.receive_one(now, incoming) {
+                    // Whoever handed it over is to do so no more, until a check says otherwise.
+                    let nobody = Crossing::Forget { ufrags: Vec::new(), flows: vec![tuple] };
+                    self.output.crossings.push((from, nobody));
+                }
+            }
             Crossing::Relay(message) => self.receive_relay(now, from, message),
-            Crossing::Message(router, message) => self.deliver_message(now, router, None, &message),
+            Crossing::Message { router, number, message } => {
+                self.hear_message(now, router, (from, number), &message);
+            }
             Crossing::Transport(departure) => self.arrive(now, *departure),
+            Crossing::Forget { ufrags, flows } => self.routes.end_foreign(&ufrags, &flows),
         }
     }
 
@@ -220,26 +235,52 @@ impl Engine {
         counters.dropped.extend(known.map(|(kind, count)| (*kind, *count)));
     }
 
+    /// What is held just now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            transports: self.transport_ids.len(),
+            producers: self.station_ids.len(),
+            consumers: self.stations.iter().flatten().map(|station| station.seats.len()).sum(),
+            relays: self.relay_sources.len() + self.relay_sinks.len(),
+            routes: self.routes.len(),
+            messages: self.data.len(),
+            deadlines: self.deadlines.iter().filter(|Reverse((at, slot))| self.awaits(*slot, *at)).count(),
+            replays: self.replays.len(),
+        }
+    }
+
+    /// Whether a transport stands in this slot that still wants to be called at this time.
+    fn awaits(&self, slot: usize, at: Instant) -> bool {
+        self.transports.get(slot).and_then(Option::as_ref).is_some_and(|one| one.armed == Some(at))
+    }
+
     fn drop_datagram(&mut self, kind: &'static str, incoming: Incoming) {
         *self.dropped.entry(kind).or_default() += 1;
         self.pool.put(incoming.buffer);
     }
 
-    fn receive_one(&mut self, now: Now, mut incoming: Incoming) {
-        let slot = match self.demux(&incoming) {
-            Some(Route::Here(slot)) => slot,
-            Some(Route::Shard(shard)) => {
+    /// Whether it was somebody's.
+    fn receive_one(&mut self, now: Now, mut incoming: Incoming) -> bool {
+        let slot = match self.routes.find(&incoming) {
+            Ok(Route::Here(slot)) => slot,
+            Ok(Route::Shard(shard)) => {
                 let place = Place { shard, ..self.config.place };
                 self.output.crossings.push((place, Crossing::Datagram(incoming)));
-                return;
+                return true;
             }
-            None => return self.drop_datagram("unknown-flow", incoming),
+            Err(kind) => {
+                self.drop_datagram(kind, incoming);
+                return false;
+            }
         };
         let Some(transport) = self.transports.get_mut(slot).and_then(Option::as_mut) else {
-            return self.drop_datagram("unknown-flow", incoming);
+            self.drop_datagram("unknown-flow", incoming);
+            return false;
         };
         let Some(buffer) = std::sync::Arc::get_mut(&mut incoming.buffer) else {
-            return self.drop_datagram("shared-buffer", incoming);
+            self.drop_datagram("shared-buffer", incoming);
+            return true;
         };
         transport.count_received(buffer.bytes().len());
         let received = transport.association.receive(
@@ -270,47 +311,7 @@ impl Engine {
             }
         }
         self.arm(slot);
-    }
-
-    /// Finds whose datagram this is: by its flow, else by the ufrag that a check names (DESIGN: the ufrag carries
-    /// the shard). A check also finds its transport anew, so that a reused address cannot be stuck.
-    fn demux(&mut self, incoming: &Incoming) -> Option<Route> {
-        let known = self.flows.get(&incoming.tuple).copied();
-        let Some(ufrag) = stun_ufrag(incoming.buffer.bytes()) else { return known };
-        if known.is_none() && !self.checks.admit(incoming.at, incoming.tuple.remote.ip()) {
-            *self.dropped.entry("check-flood").or_default() += 1;
-            return None;
-        }
-        if let Some(route) = self.ufrags.get(ufrag) {
-            let route = *route;
-            if let Route::Shard(shard) = route {
-                self.note_foreign(incoming.tuple, shard);
-            }
-            return Some(route);
-        }
-        let digits = ufrag.get(..UFRAG_SHARD_DIGITS)?;
-        let shard = u16::from_str_radix(digits, 16).ok()?;
-        if shard >= self.config.shards || ShardIndex(shard) == self.config.place.shard {
-            return None;
-        }
-        self.note_foreign(incoming.tuple, ShardIndex(shard));
-        Some(Route::Shard(ShardIndex(shard)))
-    }
-
-    fn note_foreign(&mut self, tuple: Tuple, shard: ShardIndex) {
-        match self.flows.get(&tuple) {
-            Some(Route::Here(_)) => return,
-            Some(Route::Shard(known)) if *known == shard => return,
-            Some(Route::Shard(_)) => {}
-            None => self.foreign.push_back(tuple),
-        }
-        self.flows.insert(tuple, Route::Shard(shard));
-        if self.foreign.len() > FOREIGN_FLOWS
-            && let Some(oldest) = self.foreign.pop_front()
-            && matches!(self.flows.get(&oldest), Some(Route::Shard(_)))
-        {
-            self.flows.remove(&oldest);
-        }
+        true
     }
 
     /// Carries out what an association says after an input.
@@ -320,12 +321,11 @@ impl Engine {
             match transport.association.poll_event() {
                 None => break,
                 Some(AssociationEvent::Validated(tuple)) => {
-                    self.flows.insert(tuple, Route::Here(slot));
+                    self.routes.flow_here(tuple, slot);
                 }
                 Some(AssociationEvent::Forgotten(tuple)) => {
-                    if matches!(self.flows.get(&tuple), Some(Route::Here(known)) if *known == slot) {
-                        self.flows.remove(&tuple);
-                    }
+                    self.routes.end(slot, &[], &[tuple]);
+                    self.tell_trail(slot, &[], &[tuple]);
                 }
                 Some(AssociationEvent::State(state, end)) => {
                     self.output.reports.push(Report::Transport { transport: id, state, end });

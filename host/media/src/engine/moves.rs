@@ -9,8 +9,8 @@
 //!                                     └─ relay ─▶ third                                      └─ relay ─▶ third
 //! ```
 
-use super::{Engine, Route};
-use crate::io::{Crossing, Departure};
+use super::Engine;
+use crate::io::{Crossing, Departure, Tuple};
 use crate::station::{Seat, Source, Station};
 use crate::transport::Transport;
 use tidegate_types::command::CommandError;
@@ -40,15 +40,12 @@ impl Engine {
         let published = self.published(slot);
         self.check_stand_ins(&published, stand_ins)?;
         let Some(mut transport) = self.detach(slot) else { return Err(CommandError::NoTransport(id)) };
-        for ufrag in &transport.ufrags {
-            self.ufrags.insert(ufrag.clone(), Route::Shard(to));
-        }
-        for tuple in transport.association.validated().collect::<Vec<_>>() {
-            self.flows.insert(tuple, Route::Shard(to));
-            self.foreign.push_back(tuple);
-        }
+        self.routes.leave(&transport.ufrags, &transport.association.validated().collect::<Vec<_>>(), to);
         transport.armed = None;
         let place = Place { shard: to, ..self.config.place };
+        transport.trail.retain(|left| *left != place);
+        transport.trail.push(self.config.place);
+        self.note_heard(&mut transport);
         let relay_of = |producer| stand_ins.iter().find(|(of, _)| *of == producer).map(|(_, relay)| *relay);
         let stations = published
             .into_iter()
@@ -109,12 +106,8 @@ impl Engine {
         let mut transport = self.transports.get_mut(slot)?.take()?;
         self.transport_ids.remove(&transport.id);
         self.data.leave(transport.router, slot);
-        for ufrag in &transport.ufrags {
-            self.ufrags.remove(ufrag);
-        }
-        for tuple in transport.association.validated().collect::<Vec<_>>() {
-            self.flows.remove(&tuple);
-        }
+        let flows = transport.association.validated().collect::<Vec<_>>();
+        self.routes.end(slot, &transport.ufrags, &flows);
         for consumer in transport.consumers.iter_mut().flatten() {
             if let Some(station) = consumer.station.take().and_then(|at| self.stations.get_mut(at)?.as_mut())
             {
@@ -122,6 +115,15 @@ impl Engine {
             }
         }
         Some(transport)
+    }
+
+    /// The places that a transport left hear what leads from there to it no more.
+    pub(super) fn tell_trail(&mut self, slot: usize, ufrags: &[String], flows: &[Tuple]) {
+        let Some(transport) = self.transports.get(slot).and_then(Option::as_ref) else { return };
+        for place in &transport.trail {
+            let forget = Crossing::Forget { ufrags: ufrags.to_vec(), flows: flows.to_vec() };
+            self.output.crossings.push((*place, forget));
+        }
     }
 
     /// Takes in a transport that another engine sent.
@@ -136,6 +138,7 @@ impl Engine {
         for consumer in 0..count {
             self.reseat(now, slot, consumer);
         }
+        self.catch_up(now, slot);
         self.arm(slot);
         self.output.reports.push(Report::Moved { transport: id, to: self.config.place.shard });
     }
@@ -248,10 +251,10 @@ impl Engine {
         self.transport_ids.insert(transport.id, slot);
         self.data.enter(transport.router, slot);
         for ufrag in &transport.ufrags {
-            self.ufrags.insert(ufrag.clone(), Route::Here(slot));
+            self.routes.ufrag_here(ufrag.clone(), slot);
         }
         for tuple in transport.association.validated() {
-            self.flows.insert(tuple, Route::Here(slot));
+            self.routes.flow_here(tuple, slot);
         }
         self.transports[slot] = Some(transport);
         slot

@@ -15,6 +15,13 @@ pub(super) struct Replays {
     pub(super) due: Option<Instant>,
 }
 
+impl Replays {
+    /// Stations that have some.
+    pub(super) fn len(&self) -> usize {
+        self.stations.len()
+    }
+}
+
 impl Engine {
     /// Seats or relays of a station have cursors that are new: their first packets go at once.
     pub(super) fn begin_replays(&mut self, now: Now, station: usize) {
