@@ -88,8 +88,16 @@ pub(crate) fn hear_reply(world: &mut World, reply: Reply) {
         (Asked::Join, Ok(ReplyBody::Joined(joined))) => joined_room(world, person, *joined),
         (Asked::Restart, Ok(ReplyBody::Transport(local))) => {
             if let Some(one) = world.people.get_mut(&person) {
-                one.meet(&local, world.now);
+                one.local = Some(local);
                 connect(world, person);
+            }
+        }
+        (Asked::Connect, Ok(_)) => {
+            // Only now: a handshake that comes too early is begun again after a time that no seed tells.
+            let one = world.people.get_mut(&person);
+            if let Some((one, local)) = one.and_then(|one| one.local.take().map(|local| (one, local))) {
+                one.meet(&local, world.now);
+                world.drain_person(person);
             }
         }
         (Asked::Consume(ssrc), Ok(ReplyBody::Consumer(consumer, _))) => {
@@ -121,15 +129,14 @@ fn connect(world: &mut World, person: usize) {
     let Some(one) = world.people.get(&person) else { return };
     let Some(transport) = one.transport else { return };
     let remote = one.peer.remote();
-    world.request(person, RequestBody::Connect { transport, remote }, Asked::Other);
-    world.drain_person(person);
+    world.request(person, RequestBody::Connect { transport, remote }, Asked::Connect);
 }
 
 fn joined_room(world: &mut World, person: usize, joined: Joined) {
     let Some(one) = world.people.get_mut(&person) else { return };
     let transport = joined.transport;
     one.transport = Some(transport);
-    one.meet(&joined.local, world.now);
+    one.local = Some(joined.local);
     let publisher = one.publisher.as_ref().map(|publisher| (publisher.sound(), publisher.pictures()));
     connect(world, person);
     let max_message_bytes = MESSAGE_BYTES;

@@ -43,6 +43,8 @@ pub(crate) struct Person {
     /// Tracks that ended, as they were.
     pub(crate) ended: Vec<Track>,
     pub(crate) transport: Option<TransportId>,
+    /// The host's side, until the host knows this one.
+    pub(crate) local: Option<LocalTransport>,
     /// What it publishes, as the directory calls it.
     pub(crate) published: Vec<ProducerId>,
     /// The shard whose address it sends to.
@@ -85,6 +87,7 @@ impl Person {
             tracks: Vec::new(),
             ended: Vec::new(),
             transport: None,
+            local: None,
             published: Vec::new(),
             entry: 0,
             channel_open: None,

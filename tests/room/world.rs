@@ -83,6 +83,7 @@ impl Ord for Due {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asked {
     Join,
+    Connect,
     Restart,
     /// With which SSRC.
     Consume(u32),
