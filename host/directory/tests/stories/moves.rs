@@ -101,6 +101,37 @@ fn what_is_asked_about_a_transport_on_its_way_is_done_where_it_arrives() {
 }
 
 #[test]
+fn what_is_said_is_heard_at_the_new_place_before_anyone_is_sent_there() {
+    let (mut world, people, _) = spread(3, 2);
+    let say = |text: &str| RequestBody::SendMessage { transport: people[0].transport, text: text.into() };
+    assert_eq!(world.ask(1, say("tea?")), Ok(ReplyBody::Done));
+    world.commanded();
+    let moving = world.request(OPERATOR, to(people[0].transport, 2));
+    let told = |world: &mut World| -> Vec<u16> {
+        let commands = world.commanded().into_iter();
+        let relays = commands.filter(|(_, body)| matches!(body, CommandBody::RelayData { .. }));
+        relays.map(|(place, _)| place.shard.0).collect()
+    };
+    assert_eq!(told(&mut world), [0, 1, 2], "each hears of the new place, which hears of them");
+    // Two have answered.
+    for _ in 0..2 {
+        let input = world.inbox.pop_front().expect("places answer");
+        world.send(input);
+        assert!(world.commanded().is_empty(), "not all know yet");
+    }
+    let input = world.inbox.pop_front().expect("places answer");
+    world.send(input);
+    assert!(matches!(&world.commanded()[..], [(_, CommandBody::MoveTransport { .. })]));
+    let said = world.request(1, say("anyone?"));
+    assert!(world.commanded().is_empty(), "what someone says who is on the way waits");
+    world.settle();
+    assert_eq!((world.reply(moving), world.reply(said)), (Ok(ReplyBody::Done), Ok(ReplyBody::Done)));
+    let last = world.commanded().pop();
+    assert!(matches!(last, Some((place, CommandBody::SendMessage { .. })) if place == Place::local(2)));
+    all_go(&mut world, 2);
+}
+
+#[test]
 fn who_goes_while_it_moves_leaves_nothing_behind() {
     for (gone, steps) in (0..6).flat_map(|steps| [(1, steps), (2, steps)]) {
         let (mut world, people, track) = spread(3, 3);
