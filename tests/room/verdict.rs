@@ -119,7 +119,9 @@ impl Verdict {
                     wrong.push(story);
                 }
                 // When a channel opens depends on the way there; when one comes does not.
-                self.texts.insert((hearer.number, sayer.number), owed_from(joined));
+                let able = world.script.stay(sayer.number).from + joined_before(sayer.number);
+                let surely = owed_from(joined.max(world.start + able));
+                self.texts.insert((hearer.number, sayer.number), surely);
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
