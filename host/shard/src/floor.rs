@@ -7,8 +7,14 @@ use crate::socket::Sockets;
 use mio::Poll;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_media::io::{Class, Tuple};
+
+/// CPU time of the calling thread, zero where the system does not tell: what a bench counts beside other load.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    crate::socket::cpu_time()
+}
 
 /// One socket and the memory of its calls.
 pub struct Floor {

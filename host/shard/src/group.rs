@@ -1,6 +1,7 @@
 //! Groups datagrams by destination and forms runs that one UDP_SEGMENT message can carry. Knows nothing of
 //! sockets or system calls; after warm-up it allocates nothing.
 
+use crate::waiting::LATER_DATAGRAMS;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -72,14 +73,14 @@ struct Link {
 const NONE: u32 = u32::MAX;
 
 impl Plan {
-    /// An empty plan.
+    /// An empty plan, with room for all that may wait for its time and then go at once.
     pub(crate) fn new() -> Self {
         Self {
-            order: Vec::new(),
-            messages: Vec::new(),
-            groups: Vec::new(),
-            links: Vec::new(),
-            ranks: Vec::new(),
+            order: Vec::with_capacity(LATER_DATAGRAMS),
+            messages: Vec::with_capacity(LATER_DATAGRAMS),
+            groups: Vec::with_capacity(LATER_DATAGRAMS),
+            links: Vec::with_capacity(LATER_DATAGRAMS),
+            ranks: Vec::with_capacity(LATER_DATAGRAMS),
             table: Table::new(),
         }
     }
@@ -188,7 +189,8 @@ struct Slot {
 impl Table {
     fn new() -> Self {
         let random = RandomState::new();
-        Self { slots: Vec::new(), stamp: 0, keys: [random.hash_one(1) | 1, random.hash_one(2) | 1] }
+        let slots = Vec::with_capacity(LATER_DATAGRAMS * 2);
+        Self { slots, stamp: 0, keys: [random.hash_one(1) | 1, random.hash_one(2) | 1] }
     }
 
     /// Forgets everything and makes room for `count` tuples at half load.

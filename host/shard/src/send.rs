@@ -5,7 +5,7 @@ use crate::counters::{Counters, Dropped};
 use crate::group::{Batch, Message, Plan};
 use crate::load::Delays;
 use crate::stream::FIRST;
-use crate::waiting::{Backlog, Entry, Later, Shelf, Shelved};
+use crate::waiting::{Backlog, Entry, LATER_DATAGRAMS, Later, Shelf, Shelved};
 use std::io;
 use std::time::{Duration, Instant};
 use tidegate_media::io::{Class, Datagrams, Tuple};
@@ -91,8 +91,8 @@ impl Sender {
             shelf: Shelf::default(),
             backlogs: (0..lanes).map(|_| Backlog::default()).collect(),
             later: Later::default(),
-            chosen: Vec::new(),
-            entries: Vec::new(),
+            chosen: Vec::with_capacity(LATER_DATAGRAMS),
+            entries: Vec::with_capacity(LATER_DATAGRAMS),
         }
     }
 

@@ -235,6 +235,8 @@ impl Bandwidth {
         self.reference_us = Some(reference_us);
         if self.heard != Heard::Feedback {
             self.heard = Heard::Feedback;
+            // Once: no feedback tells of more.
+            self.fresh.reserve_exact(sent::REMEMBERED);
             self.probes.begin(now_us, bps_of(START));
         }
         self.unanswered_us = None;
