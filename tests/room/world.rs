@@ -149,7 +149,6 @@ fn directory(seed: u64, shards: usize, now: Now) -> Directory {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
     pub(crate) fn new(seed: u64, shards: usize) -> Self {
         let start = Instant::now();
         let now = Now { instant: start, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
