@@ -11,12 +11,21 @@ export async function speaker(browser, host) {
     const request = async (path, method, headers, body) => {
       const bearer = state.token ? { Authorization: `Bearer ${state.token}` } : {};
       const response = await fetch(path, { method, headers: { ...bearer, ...headers }, body });
-      return { status: response.status, body: await response.text(), tag: response.headers.get('ETag'), at: response.headers.get('Location') };
+      const header = (name) => response.headers.get(name);
+      return { status: response.status, body: await response.text(), tag: header('ETag'), at: header('Location'), again: header('Retry-After') };
+    };
+    /** Where a busy host could not decide in time, it is asked again when it says. */
+    const patiently = async (...words) => {
+      for (let attempt = 1; ; attempt += 1) {
+        const answer = await request(...words);
+        if (answer.status !== 503 || !answer.again || attempt === 5) return answer;
+        await new Promise((resolve) => setTimeout(resolve, answer.again * 1_000));
+      }
     };
     const offer = async (path, token) => {
       state.token = token;
       await state.peer.setLocalDescription();
-      const answer = await request(path, 'POST', { 'Content-Type': 'application/sdp' }, state.peer.localDescription.sdp);
+      const answer = await patiently(path, 'POST', { 'Content-Type': 'application/sdp' }, state.peer.localDescription.sdp);
       if (answer.status !== 201) return answer;
       state.resource = answer.at;
       await state.peer.setRemoteDescription({ type: 'answer', sdp: answer.body });

@@ -93,6 +93,16 @@ def request(method, url, token, body=None):
         return refusal.code, refusal.headers, refusal.read().decode()
 
 
+async def offer(url, token, sdp):
+    """POSTs an offer; where a busy host could not decide in time, it is asked again when it says."""
+    for _ in range(5):
+        answer = await asyncio.to_thread(request, "POST", url, token, sdp)
+        if answer[0] != 503 or "Retry-After" not in answer[1]:
+            break
+        await asyncio.sleep(int(answer[1]["Retry-After"]))
+    return answer
+
+
 async def count(track, seen):
     """Counts what was decoded of a track until it ends."""
     while True:
@@ -119,7 +129,7 @@ async def main(role, url, token=""):
             peer.addTransceiver(kind, direction="recvonly")
 
     await peer.setLocalDescription(await peer.createOffer())
-    status, headers, body = await asyncio.to_thread(request, "POST", url, token, peer.localDescription.sdp)
+    status, headers, body = await offer(url, token, peer.localDescription.sdp)
     tell(status=status, body=body if status != 201 else "")
     if status != 201:
         return
