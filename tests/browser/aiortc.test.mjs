@@ -12,7 +12,7 @@ const ROOM = 'studio';
 const OTHER = 'other-way';
 const WIDTH = 320;
 
-test('aiortc publishes, Chromium and aiortc play', { timeout: 120_000 }, async (t) => {
+test('aiortc publishes, Chromium and aiortc play', { timeout: 300_000 }, async (t) => {
   assert.equal(missing, false, `aiortc is not installed: ${missing}`);
   const host = await startHost(t, { flags: tokens });
   const aiortc = (role, room, name) => {

@@ -32,7 +32,7 @@ async function chat(page, text) {
   await page.press('#chat-text', 'Enter');
 }
 
-test('data channels', { timeout: 150_000 }, async (t) => {
+test('data channels', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t, { shards: 2, flags: spread });
   const browsers = await Promise.all([openBrowser(t), openBrowser(t)]);
   const [ada, grace] = await Promise.all([['Ada', 0], ['Grace', 1]].map(([name, n]) =>

@@ -15,7 +15,7 @@ const GAP_MS = 300;
 const TIMES = 3;
 
 for (const [shards, where] of [[1, 'on one shard'], [2, 'over a relay']]) {
-  test(`tile size chooses the layer ${where}`, { timeout: 150_000 }, async (t) => {
+  test(`tile size chooses the layer ${where}`, { timeout: 300_000 }, async (t) => {
     const host = await startHost(t, { shards, flags: shards > 1 ? spread : [] });
     const [stage, seats] = await Promise.all([openBrowser(t), openBrowser(t, { viewport: { width: 360, height: 640 } })]);
     const publisher = await enter(stage, host.url, { room: 'tide', name: 'Ada', camera: LARGE, audio: '0' });

@@ -13,7 +13,7 @@ const SETTLED_EVENTS = 8;
 const SETTLE_MS = 40_000;
 
 for (const [shards, where] of [[1, 'on one shard'], [2, 'over a relay']]) {
-  test(`flash and beep arrive together ${where}`, { timeout: 120_000 }, async (t) => {
+  test(`flash and beep arrive together ${where}`, { timeout: 300_000 }, async (t) => {
     const host = await startHost(t, { shards, flags: shards > 1 ? spread : [] });
     const [stage, seats] = await Promise.all([openBrowser(t), openBrowser(t)]);
     const [source, receiver] = await Promise.all([idlePage(stage, host.url), idlePage(seats, host.url)]);

@@ -14,7 +14,7 @@ const FRAMES_BETWEEN = 10;
 /** What a busy machine may hold a page up for; a picture that waits for a keyframe nobody asks for stays away. */
 const GAP_MS = 1_000;
 
-test('live moves', { timeout: 150_000 }, async (t) => {
+test('live moves', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t, { shards: 2, flags: spread });
   const browser = await openBrowser(t, { viewport: { width: 1280, height: 800 } });
   const ada = await enter(browser, host.url, { room: 'tide', name: 'Ada', camera: LARGE, audio: '0' });

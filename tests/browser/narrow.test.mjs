@@ -18,7 +18,7 @@ const STEP_MS = 40_000;
 /** Between two frames, however busy the machine: a freeze until a keyframe by chance takes longer. */
 const GAP_MS = 2_000;
 
-test('a narrow way', { skip: !possible() && 'network namespaces need root', timeout: 180_000 }, async (t) => {
+test('a narrow way', { skip: !possible() && 'network namespaces need root', timeout: 300_000 }, async (t) => {
   const network = new Namespace(t);
   network.limitTo(WIDE_KBPS);
   const host = await startHost(t, { address: network.hostAddress });

@@ -6,7 +6,7 @@ import { enter, openBrowser, openPage, screenshot, SMALL } from './browser.mjs';
 import { startHost } from './host.mjs';
 import { until } from './until.mjs';
 
-test('the stock page', { timeout: 120_000 }, async (t) => {
+test('the stock page', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t);
   const browser = await openBrowser(t, { viewport: { width: 1200, height: 720 } });
 

@@ -19,7 +19,7 @@ const KEYFRAME_EVERY_MS = 500;
 const DELAY_MS = 150;
 const ATTEMPTS = 3;
 
-test('a joiner of a running broadcast', { timeout: 120_000 }, async (t) => {
+test('a joiner of a running broadcast', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t);
   const browser = await openBrowser(t);
   const open = () => openPage(browser, `${host.url}/?room=x&name=x&video=0&audio=0`);

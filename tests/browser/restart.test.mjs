@@ -11,7 +11,7 @@ const NAMES = ['Ada', 'Grace'];
 const BACK_MS = 5_000;
 
 for (const [end, words] of [['stop', 'stopped and started'], ['kill', 'killed and started']]) {
-  test(`a host that is ${words} gets its people back`, { timeout: 120_000 }, async (t) => {
+  test(`a host that is ${words} gets its people back`, { timeout: 300_000 }, async (t) => {
     const host = await startHost(t);
     const browser = await openBrowser(t);
     const pages = [];

@@ -10,7 +10,7 @@ import { until } from './until.mjs';
 const STEP_MS = 30_000;
 const ROOM = 'assembly';
 
-test('a room with many people', { timeout: 180_000 }, async (t) => {
+test('a room with many people', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t);
   const [stage, seats] = await Promise.all([openBrowser(t), openBrowser(t, { viewport: { width: 1200, height: 720 } })]);
   const ada = await enter(stage, host.url, { room: ROOM, name: 'Ada', camera: LARGE });

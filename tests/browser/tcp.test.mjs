@@ -11,7 +11,7 @@ import { Namespace, possible } from './network.mjs';
 const NAMES = ['Ada', 'Grace', 'Alan'];
 
 for (const [flags, words] of [[[], 'each shard behind its own port'], [singlePort, 'all shards behind one port']]) {
-  test(words, { skip: !possible() && 'network namespaces need root', timeout: 120_000 }, async (t) => {
+  test(words, { skip: !possible() && 'network namespaces need root', timeout: 300_000 }, async (t) => {
     const network = new Namespace(t);
     const host = await startHost(t, { shards: 2, flags: [...spread, ...flags], address: network.hostAddress });
     const origin = host.urlFromOutside;

@@ -13,7 +13,7 @@ import { speaker } from './whip.mjs';
 
 const ROOM = 'studio';
 
-test('one page publishes by WHIP, another plays it by WHEP', { timeout: 120_000 }, async (t) => {
+test('one page publishes by WHIP, another plays it by WHEP', { timeout: 300_000 }, async (t) => {
   const host = await startHost(t, { flags: tokens });
   const browser = await openBrowser(t);
   const early = await speaker(browser, host);
