@@ -441,7 +441,8 @@ impl Consumer {
         };
         let switches = match self.current {
             Some(current) if current == packet.encoding => false,
-            _ if self.kind == MediaKind::Audio => true,
+            // What comes late and was sent before it stopped, a repair on a relay, is no place to begin again.
+            _ if self.kind == MediaKind::Audio => !self.has_been_sent(packet),
             Some(_) => packet.encoding == self.target && packet.keyframe && !self.has_newer(packet),
             None => packet.encoding <= self.target && packet.keyframe && !self.has_newer(packet),
         };
@@ -473,6 +474,12 @@ impl Consumer {
             self.remember_frame(packet);
         }
         Some(ticket)
+    }
+
+    /// Whether it belongs to the part of its encoding's packets that the peer was offered last.
+    fn has_been_sent(&self, packet: &MediaPacket) -> bool {
+        let last = self.segments.back().filter(|segment| segment.encoding == packet.encoding);
+        last.is_some_and(|segment| packet.sequence < segment.numbers.next_source())
     }
 
     /// Whether the peer was sent a later frame by the descriptors' count. Browsers number the frames of all encodings
