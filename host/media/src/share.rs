@@ -25,6 +25,9 @@ const TOLERATED: u64 = 105;
 /// So many hundredths of what did not fit when someone stepped down are another capacity: an estimate may rise to half as
 /// much again as is sent without that being so.
 const OTHER_CAPACITY: u64 = 200;
+/// Who was left with nothing comes back at once where everyone's lowest layer takes no more than so many hundredths of
+/// what there is: what it took was not measured yet then, or the estimate had fallen for a moment.
+const COMFORTABLE: u64 = 66;
 
 /// One layer that a claim may be given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,10 +128,14 @@ impl Claim {
         (next < self.ladder.count).then_some(next)
     }
 
-    fn may_rise(&self, now: Instant, room: u64) -> bool {
+    /// Whether it need not rest any longer; `lowest` is what everyone's lowest layer takes.
+    fn may_rise(&self, now: Instant, room: u64, lowest: u64) -> bool {
         self.share.lowered.is_none_or(|lowered| {
-            now.saturating_duration_since(lowered.at) >= lowered.rest
-                || room * 100 >= lowered.room_kbps * OTHER_CAPACITY
+            let rested = now.saturating_duration_since(lowered.at);
+            match self.at {
+                None => rested >= REST || lowest * 100 <= room * COMFORTABLE,
+                Some(_) => rested >= lowered.rest || room * 100 >= lowered.room_kbps * OTHER_CAPACITY,
+            }
         })
     }
 
@@ -212,12 +219,13 @@ fn spread(now: Instant, room: u64, claims: &mut [Claim]) {
 /// Lifts one of those that `may` by one rung: the lowest standing first, of equals the highest rank. Returns whether
 /// there was one.
 fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> bool) -> bool {
+    let lowest = claims.iter().map(|claim| claim.kbps_at(Some(0))).sum();
     let mut tried = None;
     loop {
         let key = |index: usize| (claims[index].at, std::cmp::Reverse(claims[index].rank), index);
         let candidates = (0..claims.len()).filter(|index| {
             let claim = &claims[*index];
-            may(claim) && claim.next().is_some() && claim.may_rise(now, room)
+            may(claim) && claim.next().is_some() && claim.may_rise(now, room, lowest)
         });
         let next = candidates.map(key).filter(|key| tried.is_none_or(|tried| *key > tried)).min();
         let Some(key) = next else { return false };

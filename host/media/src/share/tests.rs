@@ -98,6 +98,14 @@ fn clearly_more_capacity_ends_the_rest() {
 }
 
 #[test]
+fn a_moment_without_capacity_keeps_no_small_picture_away() {
+    let mut stage = Stage::new(&[(1, CAMERA), (1, CAMERA)]);
+    assert_eq!(stage.divide(0, 5_000), [Some(2), Some(2)]);
+    assert_eq!(stage.divide(200, 100), [Some(0), None]);
+    assert_eq!(stage.divide(200, 600), [Some(0), Some(0)]);
+}
+
+#[test]
 fn attempts_that_fail_are_made_less_and_less_often() {
     let mut stage = Stage::new(&[(1, CAMERA)]);
     // The budget always looks ample until the layer is sent.
