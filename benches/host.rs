@@ -488,7 +488,8 @@ fn half_loaded(cost: Cost, run: &Run) -> Beside {
     Beside {
         told: format!(
             "At half of what one core forwards ({} pictures a second to {} people): from bot to bot p50 {p50} µs, p99 \
-             {p99} µs; a loop that returns each datagram, there and back, p50 {echo_p50} µs, p99 {echo_p99} µs.",
+             {p99} µs; a loop that returns each datagram, there and back, p50 {echo_p50} µs, p99 {echo_p99} µs. \
+             The people's bots share the machine's cores with the host.",
             case.interval.as_secs_f64().recip().round(),
             run.subscribers
         ),
@@ -560,7 +561,8 @@ fn write_readme(measured: &[(Case, Measured)], beside: &[Beside]) {
 
 fn readme_table(measured: &[(Case, Measured)]) -> String {
     let mut text = format!(
-        "Measured on {}, {SUBSCRIBERS} subscribers on loopback, AES-256-GCM, one shard:\n\n\
+        "Measured on {}, {SUBSCRIBERS} subscribers on loopback, AES-256-GCM, one shard \
+         (user and system are divided by clock ticks, a rough sample):\n\n\
          | traffic | CPU per forwarded packet | packets/s one core can forward | encrypt + `sendto` each | \
          encrypt + `sendmmsg` | with UDP_SEGMENT | bot to bot p50 / p99 | host memory |\n\
          |---|---|---|---|---|---|---|---|\n",
