@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -34,6 +35,8 @@ const SECONDS: u64 = 8;
 /// sends.
 const PICTURES_PER_S: u32 = 50;
 const MOST_PICTURES_PER_S: u32 = 240;
+/// Subscribers of each room where there are many.
+const ROOM: usize = 10;
 /// Bytes of an echoed datagram.
 const ECHO_BYTES: u16 = 1_216;
 /// Header and extensions that the host writes, in the clear.
@@ -51,6 +54,8 @@ struct Case {
     /// For the load client.
     flags: String,
     publishers: usize,
+    /// That they and the subscribers are divided among.
+    rooms: usize,
     /// Packets to each destination at a time.
     each: u16,
     /// Bytes of one, encrypted.
@@ -68,6 +73,7 @@ fn video(pictures_per_s: u32) -> Case {
             "--scenario broadcast --media video --publishers 1 --rate {kbps} --fps {pictures_per_s}"
         ),
         publishers: 1,
+        rooms: 1,
         each: 5,
         length: 1_216,
         interval: Duration::from_secs(1) / pictures_per_s,
@@ -79,6 +85,7 @@ fn audio() -> Case {
         name: "audio, one packet per destination",
         flags: "--scenario audio --publishers 3".to_owned(),
         publishers: 3,
+        rooms: 1,
         each: 1,
         length: 140,
         interval: Duration::from_micros(6_667),
@@ -186,9 +193,9 @@ fn main() -> ExitCode {
 fn measure(case: &Case, run: &Run) -> Measured {
     let mut measured = Measured::default();
     for _ in 0..run.rounds.max(1) {
-        let host = host(1);
+        let host = Cores::Near.of(|| host(1));
         let idle_kib = Probe::Process(host.pid()).read().resident_kib.unwrap_or(0);
-        let report = load(&host, case, run);
+        let report = load(&host, case, run, Cores::Far);
         measured.host.push(Cost::told(&report));
         measured.latency_us.push(latency(&report));
         let resident_kib = report["host"]["resident_kib"].as_u64().unwrap_or(0);
@@ -196,7 +203,8 @@ fn measure(case: &Case, run: &Run) -> Measured {
         measured.grown_kib = measured.grown_kib.max(resident_kib.saturating_sub(idle_kib));
         let mut sinks = Sinks::start(run.subscribers);
         for (call, costs) in Call::ALL.into_iter().zip(&mut measured.floors) {
-            costs.push(sinks.floor(case, call, Duration::from_secs(run.seconds)));
+            let span = Duration::from_secs(run.seconds);
+            costs.push(Cores::Near.of(|| sinks.floor(case, call, span)));
         }
     }
     measured
@@ -210,26 +218,57 @@ fn host(shards: usize) -> Started {
 
 /// The load client's report of one case. Beyond the publishers of sound everyone only listens: each packet goes to the
 /// same number of destinations.
-fn load(host: &Started, case: &Case, run: &Run) -> Value {
+fn load(host: &Started, case: &Case, run: &Run, far: Cores) -> Value {
     let json = scratch("host-bench.json");
-    let people = run.subscribers + case.publishers;
+    let people = run.subscribers + case.publishers * case.rooms;
     let flags = format!(
-        "{} --people {people} --join-rate 50 --settle 4 --duration {} --quiet --overcommit --threads 1",
-        case.flags, run.seconds
+        "{} --people {people} --rooms {} --join-rate 50 --settle 4 --duration {} --quiet --overcommit --threads 1",
+        case.flags, case.rooms, run.seconds
     );
-    let status = again(AS_LOAD)
-        .arg(host.url())
+    let mut load = again(AS_LOAD);
+    load.arg(host.url())
         .args(flags.split(' '))
         .args(["--pid", &host.pid().to_string(), "--json"])
         .arg(&json)
-        .stdout(Stdio::null())
-        .status()
-        .expect("this program runs");
+        .stdout(Stdio::null());
+    let status = far.of(|| load.status()).expect("this program runs");
     assert!(status.success(), "the load client failed");
     let text = std::fs::read_to_string(json).expect("the load client wrote its report");
     let report: Value = serde_json::from_str(&text).expect("the report is JSON");
     assert_eq!(report["joined"].as_u64(), Some(people as u64), "not everyone joined: {report}");
     report
+}
+
+/// Where something runs: what is measured has a core of its own, what it speaks with the others, as on two machines.
+/// Otherwise the wake that a publisher's first packet causes may take the publisher's own core from it, and the packets
+/// of a picture come far apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cores {
+    Near,
+    Far,
+    All,
+}
+
+impl Cores {
+    /// Does something there; the processes that it starts stay there.
+    fn of<T>(self, action: impl FnOnce() -> T) -> T {
+        let Ok(all) = sched_getaffinity(None) else { return action() };
+        let mut allowed = (0..CpuSet::MAX_CPU).filter(|&core| all.is_set(core));
+        let mut some = CpuSet::new();
+        let first = allowed.next().unwrap_or(0);
+        match self {
+            Self::Near => some.set(first),
+            Self::Far => allowed.for_each(|core| some.set(core)),
+            Self::All => some = all,
+        }
+        // On a single core, or where it is not permitted, all share what there is.
+        let moved = sched_setaffinity(None, &some).is_ok();
+        let done = action();
+        if moved {
+            sched_setaffinity(None, &all).expect("what was permitted before still is");
+        }
+        done
+    }
 }
 
 /// This program, as something else.
@@ -263,12 +302,9 @@ fn be_sinks() -> ExitCode {
 
 impl Sinks {
     fn start(count: usize) -> Self {
-        let mut process = again(AS_SINKS)
-            .arg(count.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program runs");
+        let mut process = again(AS_SINKS);
+        process.arg(count.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Cores::Far.of(|| process.spawn()).expect("this program runs");
         let lines = BufReader::new(process.stdout.take().expect("its output is piped"));
         let mut sinks = Self { process, lines, addresses: Vec::new() };
         for _ in 0..count {
@@ -461,8 +497,8 @@ fn scale_up(run: &Run) -> Beside {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (mut one, mut two) = (Vec::new(), Vec::new());
     for _ in 0..run.rounds.max(1) {
-        one.push(Cost::told(&load(&host(1), &video(PICTURES_PER_S), run)));
-        two.push(Cost::told(&load(&host(2), &video(PICTURES_PER_S), run)));
+        one.push(Cost::told(&load(&host(1), &video(PICTURES_PER_S), run, Cores::All)));
+        two.push(Cost::told(&load(&host(2), &video(PICTURES_PER_S), run, Cores::All)));
     }
     let (one, two) = (median(&one).total(), median(&two).total());
     Beside {
@@ -474,24 +510,31 @@ fn scale_up(run: &Run) -> Beside {
     }
 }
 
-/// Latency at half of what one core forwards by its cost per packet; beside it what a loop that only returns each
-/// datagram takes for the same bursts.
+/// Latency at half of what one core forwards by its cost per packet, from socket to socket: in one room, where a picture
+/// goes to everyone, and in many. Beside it what a loop that only returns each datagram takes for the same bursts.
 fn half_loaded(cost: Cost, run: &Run) -> Beside {
     let pictures_per_s = 0.5e6 / (cost.total() * 5.0 * run.subscribers as f64);
-    let case = video((pictures_per_s as u32).clamp(10, MOST_PICTURES_PER_S));
-    let host = host(1);
-    let (p50, p99) = latency(&load(&host, &case, run));
-    drop(host);
-    let (echo_p50, echo_p99) = echo(&case, Duration::from_secs(run.seconds));
+    let one_room = video((pictures_per_s as u32).clamp(10, MOST_PICTURES_PER_S));
+    let rooms = (run.subscribers / ROOM).max(1);
+    let many_rooms = Case { rooms, ..video((one_room.interval.as_secs_f64().recip()) as u32) };
+    let [one, many] = [&one_room, &many_rooms].map(|case| {
+        let host = Cores::Near.of(|| host(1));
+        latency(&load(&host, case, run, Cores::Far))
+    });
+    let (echo_p50, echo_p99) = echo(&one_room, Duration::from_secs(run.seconds));
     // A picture's packets leave one after the other, however fast they come.
-    let burst_us = cost.total() * f64::from(case.each) * run.subscribers as f64;
+    let burst_us = cost.total() * f64::from(one_room.each) * run.subscribers as f64;
     Beside {
         told: format!(
-            "At half of what one core forwards ({} pictures a second to {} people): from bot to bot p50 {p50} µs, p99 \
-             {p99} µs; a loop that returns each datagram, there and back, p50 {echo_p50} µs, p99 {echo_p99} µs. \
-             The people's bots share the machine's cores with the host.",
-            case.interval.as_secs_f64().recip().round(),
-            run.subscribers
+            "At half of what one core forwards ({} pictures a second to {} people), from the publisher's socket to the \
+             subscriber's: in one room p50 {} µs, p99 {} µs, in {rooms} rooms p50 {} µs, p99 {} µs; a loop that returns \
+             each datagram, there and back, p50 {echo_p50} µs, p99 {echo_p99} µs.",
+            one_room.interval.as_secs_f64().recip().round(),
+            run.subscribers,
+            one.0,
+            one.1,
+            many.0,
+            many.1,
         ),
         aim: format!(
             "p50 below 300 µs, p99 below 2,000 µs; to send one picture to everyone takes {burst_us:.0} µs of CPU"

@@ -108,11 +108,11 @@ impl Bot {
         self.peer.output()
     }
 
-    /// One datagram of the host, opened in place.
-    pub(crate) fn receive(&mut self, now: Now, bytes: &mut [u8], tally: &mut Tally) {
+    /// One datagram of the host, opened in place; it `came` when the system had it.
+    pub(crate) fn receive(&mut self, now: Now, came: Instant, bytes: &mut [u8], tally: &mut Tally) {
         tally.received_bytes += bytes.len() as u64;
         match self.peer.receive(now, bytes) {
-            Received::Rtp(length) => self.take_media(now, &bytes[..length], tally),
+            Received::Rtp(length) => self.take_media(now, came, &bytes[..length], tally),
             Received::Rtcp(length) => self.take_feedback(now, &bytes[..length], tally),
             Received::Handled => self.note_connected(now, tally),
             Received::Dropped(_) => tally.rejected += 1,
@@ -129,7 +129,7 @@ impl Bot {
         self.sources.iter_mut().for_each(|source| source.begin(now.instant));
     }
 
-    fn take_media(&mut self, now: Now, packet: &[u8], tally: &mut Tally) {
+    fn take_media(&mut self, now: Now, came: Instant, packet: &[u8], tally: &mut Tally) {
         tally.received_packets += 1;
         self.received_bytes += packet.len() as u64;
         let Some(header) = Header::parse(packet) else {
@@ -138,7 +138,7 @@ impl Bot {
         };
         header.each_extension(packet, |id, value| {
             if let (SEQUENCE_ID, Some(sequence)) = (id, value.first_chunk::<2>()) {
-                self.arrivals.note(u16::from_be_bytes(*sequence), now.instant);
+                self.arrivals.note(u16::from_be_bytes(*sequence), came);
             }
         });
         if header.payload_type == REPAIR_PAYLOAD_TYPE {
@@ -156,7 +156,7 @@ impl Bot {
         let audio = header.payload_type == AUDIO_PAYLOAD_TYPE;
         let kind = if audio { MediaKind::Audio } else { MediaKind::Video };
         let sink = self.sinks.entry(header.ssrc).or_insert_with(|| Sink::new(kind, header.ssrc));
-        sink.take(now.instant, &header, packet, self.stamps, tally);
+        sink.take(now.instant, came, &header, packet, self.stamps, tally);
     }
 
     fn take_feedback(&mut self, now: Now, compound: &[u8], tally: &mut Tally) {
@@ -439,7 +439,7 @@ mod tests {
                     continue;
                 }
                 let mut bytes = datagrams.bytes(head).to_vec();
-                self.bots[bot].receive(self.now, &mut bytes, &mut self.tallies[bot]);
+                self.bots[bot].receive(self.now, self.now.instant, &mut bytes, &mut self.tallies[bot]);
             }
             for (bot, tally) in self.bots.iter_mut().zip(&mut self.tallies) {
                 if bot.next_timeout() <= self.now.instant {

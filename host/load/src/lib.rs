@@ -10,6 +10,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod arrive;
 mod attend;
 mod bot;
 mod channel;

@@ -64,10 +64,11 @@ impl Sink {
         }
     }
 
-    /// One packet in the clear.
+    /// One packet in the clear; it `came` when the system had it.
     pub(crate) fn take(
         &mut self,
         now: Instant,
+        came: Instant,
         header: &Header,
         packet: &[u8],
         stamps: Stamps,
@@ -77,8 +78,8 @@ impl Sink {
         let began = *self.began.get_or_insert(now);
         // What was made before the track began to arrive is a replay for a joiner: its age says nothing of the way.
         if self.account(now, header, payload, tally)
-            && let Some(age) = stamps.age(payload, now)
-            && now.saturating_duration_since(began) >= age
+            && let Some(age) = stamps.age(payload, came)
+            && came.saturating_duration_since(began) >= age
         {
             tally.latency.record(age);
         }
@@ -309,7 +310,7 @@ mod tests {
             let now = began + Duration::from_millis(20 * u64::from(sequence));
             stamps.write(&mut packet[12..], now - Duration::from_millis(age_ms));
             let header = Header::parse(&packet).expect("a header");
-            sink.take(now, &header, &packet, stamps, &mut tally);
+            sink.take(now, now, &header, &packet, stamps, &mut tally);
         }
         assert_eq!(tally.came, 3);
         assert!(tally.latency.quantile(1_000) < Duration::from_millis(11), "{tally:?}");
@@ -325,7 +326,7 @@ mod tests {
             packet.extend([0; 20]);
             stamps.write(&mut packet[12..], now);
             let header = Header::parse(&packet).expect("a header");
-            sink.take(now, &header, &packet, stamps, &mut tally);
+            sink.take(now, now, &header, &packet, stamps, &mut tally);
         }
         assert_eq!((tally.expected, tally.came, tally.pictures), (4, 3, 3));
         let later = now + Duration::from_millis(50);

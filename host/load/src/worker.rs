@@ -1,5 +1,6 @@
 //! One thread of bots: their sockets, the clock, and when whose turn it is. Knows nothing of what they send.
 
+use crate::arrive::Arrivals;
 use crate::bot::{Bot, Meeting};
 use crate::crew::Order;
 use crate::stamp::Stamps;
@@ -24,8 +25,6 @@ const PUBLISH: Duration = Duration::from_millis(200);
 const LEAST_WAIT: Duration = Duration::from_micros(200);
 /// Wanted size of a bot's receive queue; the system may grant less.
 const QUEUE_BYTES: usize = 1 << 20;
-/// Datagrams longer than this are cut, and then rejected.
-const DATAGRAM_BYTES: usize = 2_048;
 
 struct Standing {
     bot: Bot,
@@ -78,6 +77,7 @@ impl Worker {
     /// Until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut arrivals = Arrivals::new();
         loop {
             let wait = self.wait();
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
@@ -87,7 +87,7 @@ impl Worker {
             }
             let readable = events.iter().map(mio::event::Event::token).filter(|token| *token != WAKER);
             for Token(number) in readable {
-                self.read(number as u32);
+                self.read(number as u32, &mut arrivals);
             }
             if !self.take_orders() {
                 break;
@@ -150,26 +150,14 @@ impl Worker {
     }
 
     /// All that waits in a bot's socket.
-    fn read(&mut self, number: u32) {
+    fn read(&mut self, number: u32, arrivals: &mut Arrivals) {
         let Some(standing) = self.bots.get_mut(&number) else { return };
-        let mut bytes = [0; DATAGRAM_BYTES];
-        let mut at = Instant::now();
-        loop {
-            match standing.socket.recv(&mut bytes) {
-                Ok(length) => {
-                    let now = now();
-                    at = now.instant;
-                    standing.bot.receive(now, &mut bytes[..length], &mut self.tally);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An error that an earlier datagram caused; reading it has cleared it.
-                Err(_) => {}
-            }
-        }
+        let (bot, tally) = (&mut standing.bot, &mut self.tally);
+        arrivals.read(&standing.socket, |came, bytes| bot.receive(now(), came, bytes, tally));
         standing.flush(&mut self.tally);
         let next = standing.bot.next_timeout();
         if next < standing.armed {
-            standing.armed = next.max(at);
+            standing.armed = next;
             self.timers.push(Reverse((standing.armed, number)));
         }
     }
@@ -220,5 +208,7 @@ fn open(engine: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.set_nonblocking(true)?;
     socket.connect(engine)?;
-    Ok(UdpSocket::from_std(socket))
+    let socket = UdpSocket::from_std(socket);
+    Arrivals::prepare(&socket)?;
+    Ok(socket)
 }
