@@ -17,11 +17,11 @@ pub const CHAIN_BYTES: usize = 1 << 20;
 /// How often a cursor moves on.
 pub const STEP: Duration = Duration::from_millis(5);
 /// A replay goes so many times as fast as its stream came. Faster shows a picture sooner and makes a larger burst.
-const SPEED: u128 = 4;
-/// A chain is taken to have lasted at least so long: a keyframe alone has no rate.
+const SPEED: u32 = 4;
+/// A chain is taken to have lasted at least so long: a keyframe alone has no rate, and is spread over a part of this.
 const SPAN: Duration = Duration::from_millis(200);
 
-const _: () = assert!(SPAN.as_millis() > STEP.as_millis() * SPEED, "a step is a part of the chain");
+const _: () = assert!(SPAN.as_millis() > STEP.as_millis() * SPEED as u128, "a step is a part of the chain");
 
 /// Everything of one encoding since its last keyframe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,11 @@ pub struct Cursor {
     /// When it moves on.
     pub due: Instant,
     next: u64,
+    /// Goes in one step at least; more where that would be too slow for what has come since.
     step_bytes: usize,
+    /// When its chain began, and when its replay did.
+    began: Instant,
+    started: Instant,
 }
 
 impl Cursor {
@@ -66,14 +70,15 @@ impl Cursor {
     #[must_use]
     pub fn new(encoding: u8, chain: &Chain, now: Instant) -> Self {
         let span = now.saturating_duration_since(chain.began).max(SPAN);
-        let step = chain.bytes as u128 * SPEED * STEP.as_micros() / span.as_micros();
-        Self { encoding, due: now, next: chain.first, step_bytes: step as usize }
+        let step = chain.bytes as u128 * u128::from(SPEED) * STEP.as_micros() / span.as_micros();
+        let step_bytes = step as usize;
+        Self { encoding, due: now, next: chain.first, step_bytes, began: chain.began, started: now }
     }
 
     /// One that hands over at once what is held from `sequence` on: its receiver had what came before.
     #[must_use]
     pub fn resume(encoding: u8, sequence: u64, now: Instant) -> Self {
-        Self { encoding, due: now, next: sequence, step_bytes: usize::MAX }
+        Self { encoding, due: now, next: sequence, step_bytes: usize::MAX, began: now, started: now }
     }
 
     /// Whether a live packet has to wait: the replay will come to it.
@@ -82,13 +87,21 @@ impl Cursor {
         packet.encoding == self.encoding && packet.sequence >= self.next
     }
 
+    /// What came in until then is to have gone by `now`: it moves [`SPEED`] times as fast as time does, so that a replay
+    /// ends, however little its chain told of the stream's rate.
+    fn horizon(&self, now: Instant) -> Option<Instant> {
+        let passed = now.saturating_duration_since(self.started) * SPEED;
+        Some(self.began + passed.checked_sub(SPAN)?)
+    }
+
     /// One step: what is to go now, at least a packet, and where it stands behind that; `None` once it has caught
     /// up.
     #[must_use]
     pub fn step(mut self, history: &History, now: Instant) -> (Range<u64>, Option<Self>) {
         let (start, mut bytes) = (self.next, 0);
+        let horizon = self.horizon(now);
         for packet in history.from(start) {
-            if bytes > self.step_bytes {
+            if bytes > self.step_bytes && horizon.is_none_or(|horizon| packet.ingress > horizon) {
                 self.due = now + STEP;
                 return (start..self.next, Some(self));
             }
@@ -174,6 +187,29 @@ mod tests {
         }
         assert_eq!(sent, (100..500).collect::<Vec<_>>());
         assert!((18..=22).contains(&steps), "{steps} steps of 20 ms worth");
+    }
+
+    #[test]
+    fn a_stream_faster_than_its_keyframe_tells_is_caught_up_with() {
+        let start = Instant::now();
+        let mut history = history(100..103, start, 1_000);
+        let mut now = start + Duration::from_millis(13);
+        let chain = Chain::find(&history, 100, now).unwrap();
+        let mut cursor = Some(Cursor::new(1, &chain, now));
+        let (mut sent, mut live) = (Vec::new(), 103);
+        while let Some(at) = cursor {
+            let (range, next) = at.step(&history, now);
+            sent.extend(range);
+            cursor = next;
+            now += STEP;
+            // Five packets come while one step passes.
+            for _ in 0..5 {
+                history.insert(packet(live, now, 1_000), &mut Pool::new(0));
+                live += 1;
+            }
+            assert!(now < start + Duration::from_millis(100), "it never ends: {} of {live}", sent.len());
+        }
+        assert!(sent.len() > 30 && sent.is_sorted(), "{sent:?}");
     }
 
     #[test]
