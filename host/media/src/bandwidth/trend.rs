@@ -7,6 +7,9 @@ use super::groups::Delta;
 
 /// Points of the line. More see smaller slopes and see them later.
 const POINTS: usize = 20;
+/// Points that are added up side by side.
+const LANES: usize = 4;
+const _: () = assert!(POINTS.is_multiple_of(LANES), "no point is left out");
 /// Weight of the past in the smoothed delay.
 const SMOOTHING: f64 = 0.9;
 /// The slope is compared with the threshold after multiplication with the number of deltas (at most this) ...
@@ -101,13 +104,24 @@ impl Trend {
 
     /// The slope of the least-squares line; `None` if all points lie at one time.
     fn fit(&self) -> Option<f64> {
-        let count = POINTS as f64;
-        let (sum_x, sum_y) = self.points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
-        let (mean_x, mean_y) = (sum_x / count, sum_y / count);
-        let (above, below) = self.points.iter().fold((0.0, 0.0), |(above, below), (x, y)| {
-            (above + (x - mean_x) * (y - mean_y), below + (x - mean_x) * (x - mean_x))
-        });
+        let [sum_x, sum_y] = self.sums(|x, y| [x, y]);
+        let (mean_x, mean_y) = (sum_x / POINTS as f64, sum_y / POINTS as f64);
+        let [above, below] = self.sums(|x, y| [(x - mean_x) * (y - mean_y), (x - mean_x) * (x - mean_x)]);
         (below > 0.0).then(|| above / below)
+    }
+
+    /// Two sums over all points, in lanes: each addition would otherwise wait for the one before.
+    #[inline]
+    fn sums(&self, terms: impl Fn(f64, f64) -> [f64; 2]) -> [f64; 2] {
+        let (lanes, _) = self.points.as_chunks::<LANES>();
+        let mut sums = [[0.0; 2]; LANES];
+        for points in lanes {
+            for (sum, &(x, y)) in sums.iter_mut().zip(points) {
+                let [one, other] = terms(x, y);
+                *sum = [sum[0] + one, sum[1] + other];
+            }
+        }
+        sums.into_iter().fold([0.0; 2], |all, sum| [all[0] + sum[0], all[1] + sum[1]])
     }
 
     fn detect(&mut self, delta: Delta, before: f64) {
