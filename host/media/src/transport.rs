@@ -41,6 +41,8 @@ const TOLD_BURST: u32 = 40;
 const TOLD_PER_S: u32 = 10;
 /// The largest tag that sealing appends.
 const TAG_BYTES: usize = 16;
+/// What a packet takes beside its payload, roughly.
+const HEADER_BYTES: usize = 40;
 /// The most that a packet's padding can say of itself (RFC 3550, section 5.1).
 const PADDING_BYTES: u8 = 255;
 /// The most that a sender report and the canonical name behind it take (RFC 3550, sections 6.4.1 and 6.5).
@@ -288,7 +290,8 @@ impl Transport {
         consumer.is_some_and(|consumer| consumer.is_shed(packet)) && self.association.selected().is_some()
     }
 
-    /// Sends again what a peer asked for, by its retransmission stream. Returns whether it went out.
+    /// Sends again what a peer asked for, by its retransmission stream, as far as the way to it has room for that.
+    /// Returns whether it went out.
     pub fn resend(
         &mut self,
         now: Now,
@@ -299,6 +302,10 @@ impl Transport {
     ) -> bool {
         let Some(tuple) = self.association.selected() else { return false };
         let Some(consumer) = self.consumers.get_mut(index).and_then(Option::as_mut) else { return false };
+        if !self.bandwidth.admits_repair(now.instant, HEADER_BYTES + ticket.payload(packet).len()) {
+            consumer.stats.refused_repairs += 1;
+            return false;
+        }
         let Some((header, sequence)) = consumer.rtx_header(ticket) else { return false };
         let association = &mut self.association;
         let hop = hop_values(&mut self.next_transport_sequence, consumer, now);

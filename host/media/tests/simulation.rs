@@ -10,8 +10,8 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidegate_types::ProducerId;
 use tidegate_types::consumer::Allowance;
+use tidegate_types::{Bitrate, ProducerId};
 use world::person::Plan;
 use world::{Weather, World};
 
@@ -327,4 +327,21 @@ fn floods_of_requests_are_bounded_counted_and_reach_no_publisher() {
     let dropped: BTreeMap<_, _> = world.engines[0].counters().dropped.into_iter().collect();
     assert_eq!(dropped["repair-flood"], stats.refused_repairs);
     assert!(dropped["keyframe-request-folded"] > 150, "{dropped:?}");
+}
+
+#[test]
+fn what_goes_out_again_takes_no_more_than_half_of_a_narrow_way() {
+    let plan = Plan { packets: vec![5], payload: 1_000, ..plan(1) };
+    let mut world = World::new(1, 1, 2, Weather::default(), &plan);
+    world.run_until(Duration::from_secs(2));
+    world.tell_rate(0, Bitrate::from_kbps(800));
+    world.run_until(Duration::from_secs(3));
+    for tick in 0..20 {
+        world.run_until(Duration::from_secs(3) + Duration::from_millis(100) * tick);
+        world.flood(0);
+    }
+    world.run_until(Duration::from_secs(5));
+    let stats = world.consumed(0).into_iter().find(|stats| stats.retransmitted > 0).expect("pictures");
+    // 400 kbit/s are some 48 packets a second, and a few at once.
+    assert!((80..=115).contains(&stats.retransmitted), "{stats:?}");
 }

@@ -17,6 +17,7 @@ mod meter;
 mod pacer;
 mod probe;
 mod rate;
+mod repairs;
 mod sent;
 mod standing;
 mod trend;
@@ -30,6 +31,7 @@ use meter::Meter;
 use pacer::Pacer;
 use probe::Probes;
 use rate::{Observed, Rate};
+use repairs::Repairs;
 use sent::{Arrived, News, Sent};
 use standing::Standing;
 use std::time::{Duration, Instant};
@@ -80,6 +82,7 @@ pub struct Bandwidth {
     loss: Loss,
     probes: Probes,
     pacer: Pacer,
+    repairs: Repairs,
     reference_us: Option<i64>,
     round_trip_us: i64,
     /// Since when packets fly that no feedback followed.
@@ -107,6 +110,7 @@ impl Bandwidth {
             loss: Loss::default(),
             probes: Probes::default(),
             pacer: Pacer::default(),
+            repairs: Repairs::default(),
             reference_us: None,
             round_trip_us: 100_000,
             unanswered_us: None,
@@ -163,6 +167,12 @@ impl Bandwidth {
             self.note(at_us, sequence, bytes);
         }
         if at_us == now_us { now } else { self.origin + Duration::from_micros(at_us as u64) }
+    }
+
+    /// Whether so many bytes may go out again now: repairs take a share of the estimate.
+    pub fn admits_repair(&mut self, now: Instant, bytes: usize) -> bool {
+        let now_us = self.micros(now);
+        self.repairs.admit(now_us, bytes)
     }
 
     #[expect(clippy::cast_possible_truncation)]
@@ -331,6 +341,7 @@ impl Bandwidth {
     fn pace(&mut self) {
         let estimate = self.estimate().map(bps_of);
         self.pacer.set(estimate);
+        self.repairs.set(estimate);
     }
 
     fn micros(&self, at: Instant) -> i64 {

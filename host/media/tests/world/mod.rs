@@ -21,7 +21,8 @@ use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
 use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
 use tidegate_types::{
-    ConsumerId, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
+    Bitrate, ConsumerId, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex,
+    TransportId,
 };
 
 /// What the network does to media, in thousandths.
@@ -242,6 +243,12 @@ impl World {
     /// A person asks for far too much.
     pub(crate) fn flood(&mut self, person: usize) {
         self.people[person].flood(self.now);
+        self.drain_person(person);
+    }
+
+    /// A person tells what its way carries.
+    pub(crate) fn tell_rate(&mut self, person: usize, rate: Bitrate) {
+        self.people[person].tell_rate(self.now, rate);
         self.drain_person(person);
     }
 

@@ -13,7 +13,7 @@ use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
 use tidegate_types::packet::Extensions;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
-use tidegate_types::{ConsumerId, MediaKind, Now, ProducerId, RtpParameters};
+use tidegate_types::{Bitrate, ConsumerId, MediaKind, Now, ProducerId, RtpParameters};
 
 const CHECKS: Duration = Duration::from_secs(2);
 const REPORTS: Duration = Duration::from_millis(500);
@@ -434,6 +434,16 @@ impl Person {
                 self.peer.send_rtcp(now, &space[..length]);
             }
         }
+    }
+
+    /// Tells what its way carries (REMB).
+    pub(crate) fn tell_rate(&mut self, now: Now, rate: Bitrate) {
+        let mut space = [0; 200];
+        let mut writer = Writer::new(&mut space);
+        writer.receiver_report(1, &[]);
+        writer.ceiling(1, rate, &[]);
+        let length = writer.len();
+        self.peer.send_rtcp(now, &space[..length]);
     }
 
     fn ask_missing(&mut self, now: Now) {
