@@ -17,6 +17,8 @@ const RESPONSE_US: i64 = 100_000;
 const CAPACITY_WEIGHT: f64 = 0.1;
 /// A queue shorter than this drains by itself.
 const DRAINABLE_US: i64 = 40_000;
+/// The part of what arrives without a queue that is believed at once.
+const CARRIED: f64 = 0.9;
 /// A queue shorter than this is drained.
 const DRAINED_US: i64 = 12_000;
 /// A queue is drained at a rate that empties it in about this time. Shorter starves the pictures meanwhile.
@@ -109,6 +111,13 @@ impl Observed {
     fn is_even(&self) -> bool {
         let both = self.arrived.zip(self.sending);
         both.is_some_and(|(arrived, sending)| (EVEN_LEAST..EVEN_MOST).contains(&(arrived / sending)))
+    }
+
+    /// What the way carries without doubt: all that is sent arrives, and there is no queue. More may be sent than the
+    /// estimate allows where a track has no lower layer.
+    fn carried(&self) -> f64 {
+        let arrived = self.arrived.filter(|_| self.is_even() && self.queue_us < DRAINED_US);
+        arrived.map_or(0.0, |arrived| arrived * CARRIED)
     }
 
     /// There is a queue, it was shorter before, and it must go on growing.
@@ -346,7 +355,7 @@ impl Rate {
         };
         let most = arriving * BEYOND_ARRIVING + BEYOND_ARRIVING_BPS;
         if self.estimate < most {
-            self.set(grown.min(most));
+            self.set(grown.min(most).max(seen.carried()));
         }
     }
 }
@@ -382,6 +391,19 @@ mod tests {
         assert!(rate.estimate() < 7e5, "still draining");
         rate.update(&seen(10_600, Usage::Normal, 6e5, 5));
         assert!((8.9e5..9.1e5).contains(&rate.estimate()), "{}", rate.estimate());
+    }
+
+    #[test]
+    fn what_arrives_without_a_queue_is_believed_and_what_stands_in_one_is_not() {
+        let even =
+            |now_ms, queue_ms| Observed { sending: Some(5e6), ..seen(now_ms, Usage::Normal, 5e6, queue_ms) };
+        let mut rate = Rate::new(600e3, 50e3, 100e6);
+        rate.update(&even(0, 40));
+        assert!(rate.estimate() < 700e3, "it may be the queue that arrives: {}", rate.estimate());
+        rate.update(&Observed { sending: Some(6e6), ..even(50, 1) });
+        assert!(rate.estimate() < 700e3, "not all of it arrives: {}", rate.estimate());
+        rate.update(&even(100, 1));
+        assert_eq!(rate.estimate() as u64, 4_500_000);
     }
 
     #[test]
