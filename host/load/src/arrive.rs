@@ -121,29 +121,30 @@ mod tests {
     use super::{Arrivals, UdpSocket};
     use std::time::{Duration, Instant};
 
+    /// Sends 40 datagrams and reads them 20 ms later. Returns by how much the last seems to have come after it was sent.
+    fn lateness(near: &UdpSocket, far: &std::net::UdpSocket) -> Duration {
+        let to = near.local_addr().expect("it is bound");
+        let before = Instant::now();
+        (0..40_u8).for_each(|number| assert_eq!(far.send_to(&[number], to).expect("it is sent"), 1));
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_millis(20) {
+            std::thread::yield_now();
+        }
+        let mut came = Vec::new();
+        Arrivals::new().read(near, |at, bytes| came.push((at, bytes.to_vec())));
+        assert!(came.iter().map(|(_, bytes)| bytes[0]).eq(0..40), "each once and in order: {came:?}");
+        // The two clocks are read one after the other.
+        assert!(came.iter().all(|(at, _)| *at + Duration::from_millis(5) >= before), "dated too early");
+        came.last().map_or(Duration::ZERO, |(at, _)| at.saturating_duration_since(sent))
+    }
+
     #[test]
     fn what_came_is_dated_when_it_came() {
         let near = UdpSocket::bind(([127, 0, 0, 1], 0).into()).expect("a socket");
         let far = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
         Arrivals::prepare(&near).expect("it is stamped");
-        let to = near.local_addr().expect("it is bound");
-        let before = Instant::now();
-        (0..40_u8).for_each(|number| assert_eq!(far.send_to(&[number], to).expect("it is sent"), 1));
-        let sent = Instant::now();
-        // On loopback they are there once they are sent; read late, they are no later.
-        while sent.elapsed() < Duration::from_millis(20) {
-            std::thread::yield_now();
-        }
-        let mut came = Vec::new();
-        Arrivals::new().read(&near, |at, bytes| came.push((at, bytes.to_vec())));
-        assert_eq!(came.len(), 40);
-        let slack = Duration::from_millis(5);
-        for (number, (at, bytes)) in came.iter().enumerate() {
-            assert_eq!(bytes, &[number as u8]);
-            assert!(*at + slack >= before, "dated too early");
-            if cfg!(target_os = "linux") {
-                assert!(*at <= sent + slack, "dated when it was read");
-            }
-        }
+        // The system begins to stamp a while after it was told to.
+        let least = (0..50).map(|_| lateness(&near, &far)).find(|late| *late < Duration::from_millis(10));
+        assert_eq!(least.is_some(), cfg!(target_os = "linux"), "dated when it was read");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How many sequences one feedback covers at most; more arrivals go into the next one.
+/// How many sequences are remembered, and one feedback covers at most; more arrivals go into the next one.
 const WINDOW: usize = 512;
 /// Feedback is due this long after the first untold arrival. Shorter reacts faster and costs more RTCP.
 pub const INTERVAL: Duration = Duration::from_millis(50);
@@ -12,7 +12,8 @@ const DELTA_US: u64 = 250;
 /// Unit of the reference time, in delta units.
 const REFERENCE_DELTAS: u64 = 256;
 
-/// Arrivals not yet told.
+/// When each of the newest sequences arrived, and which of that is told. A sender's pacer lets some packets be overtaken
+/// by others of higher sequence: one that comes after its place was told is told late, with what follows it once more.
 #[derive(Debug)]
 pub struct Arrivals {
     origin: Instant,
@@ -42,20 +43,27 @@ impl Arrivals {
             }
         };
         let base = *self.base.get_or_insert(extended);
-        if extended < base {
-            return;
-        }
-        if extended >= base + WINDOW as u64 {
-            // The sender jumped, or feedback could not be sent: begin anew rather than tell stale news.
+        if extended >= base + WINDOW as u64 || self.highest == 0 {
+            // The first, or the sender jumped, or feedback could not be sent: begin anew rather than tell stale news.
             self.times.fill(0);
             self.base = Some(extended);
             self.highest = extended;
         }
+        if extended + WINDOW as u64 <= self.highest {
+            return;
+        }
+        for fresh in self.highest + 1..=extended {
+            self.times[fresh as usize % WINDOW] = 0;
+        }
         self.highest = self.highest.max(extended);
         let units = (at.saturating_duration_since(self.origin).as_micros() as u64) / DELTA_US;
         let slot = &mut self.times[extended as usize % WINDOW];
-        if *slot == 0 {
-            *slot = units + 1;
+        if *slot != 0 {
+            return;
+        }
+        *slot = units + 1;
+        if extended < base {
+            self.base = Some(extended);
         }
         self.due.get_or_insert(at + INTERVAL);
     }
@@ -66,8 +74,7 @@ impl Arrivals {
         self.due
     }
 
-    /// Writes the feedback control information (from the base sequence on) and forgets what it tells. Returns
-    /// its length; `None` if nothing is due. `space` must hold at least 64 bytes; what doesn't fit, or lies more than
+    /// Writes the feedback control information (from the base sequence on); what it tells is told. Returns its length; `None` if nothing is due. `space` must hold at least 64 bytes; what doesn't fit, or lies more than
     /// 8 s apart, comes next time.
     pub fn feedback(&mut self, now: Instant, space: &mut [u8]) -> Option<usize> {
         self.due = None;
@@ -130,9 +137,6 @@ impl Arrivals {
         self.count = self.count.wrapping_add(1);
         let start = 8 + chunks * 2;
         space[start..start + delta_bytes].copy_from_slice(&deltas[..delta_bytes]);
-        for sequence in base..base + told {
-            self.times[sequence as usize % WINDOW] = 0;
-        }
         self.base = Some(base + told);
         if base + told <= self.highest {
             self.due = Some(now);
@@ -212,6 +216,28 @@ mod tests {
         let length = arrivals.feedback(at(20_400), &mut space).unwrap();
         let told = read(&space[..length]);
         assert_eq!(told.iter().filter(|(_, arrival)| arrival.is_some()).count(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn one_that_was_overtaken_is_told_late_with_what_is_known_of_the_others() {
+        let origin = Instant::now();
+        let mut arrivals = Arrivals::new(origin);
+        let at = |ms: u64| origin + Duration::from_millis(ms);
+        let mut space = [0; 600];
+        let mut told = |arrivals: &mut Arrivals, ms| {
+            arrivals.feedback(at(ms), &mut space).map(|length| read(&space[..length]))
+        };
+        [(7, 100), (9, 101)].into_iter().for_each(|(sequence, ms)| arrivals.note(sequence, at(ms)));
+        assert_eq!(told(&mut arrivals, 150), Some(vec![(7, Some(400)), (8, None), (9, Some(404))]));
+        [(8, 200), (10, 201)].into_iter().for_each(|(sequence, ms)| arrivals.note(sequence, at(ms)));
+        let expected = vec![(8, Some(800)), (9, Some(404)), (10, Some(804))];
+        assert_eq!(told(&mut arrivals, 250), Some(expected));
+        arrivals.note(8, at(300));
+        assert_eq!(told(&mut arrivals, 350), None, "it comes twice");
+        // A window later its place belongs to another.
+        arrivals.note(521, at(400));
+        arrivals.note(8, at(401));
+        assert_eq!(told(&mut arrivals, 450), Some(vec![(521, Some(1_600))]));
     }
 
     #[test]

@@ -112,6 +112,9 @@ impl Sender {
                 self.shelf.keep(fresh.tuple(index), fresh.class(index), fresh.due(index), fresh.bytes(index));
             queue(&mut self.backlogs, &mut self.shelf, entry, meter.counters);
         }
+        if !self.entries.is_empty() {
+            self.send_entries(now, outlet, meter);
+        }
     }
 
     /// Sends what waited for its time.
@@ -151,7 +154,8 @@ impl Sender {
         self.backlogs.iter().map(|backlog| backlog.age(now)).max().unwrap_or_default()
     }
 
-    /// Puts what is early, and what would overtake a full socket's backlog, onto the shelf; chooses the rest.
+    /// Puts what is early, and what would overtake a full socket's backlog, onto the shelf; chooses the rest. What has to
+    /// leave the shelf for that is in `entries` afterwards.
     fn choose(&mut self, now: Instant, fresh: &Fresh<'_>, counters: &Counters) {
         self.chosen.clear();
         for (index, head) in (0..).zip(fresh.0.heads()) {
@@ -159,14 +163,14 @@ impl Sender {
                 counters.drop_one(Dropped::Astray);
                 continue;
             };
-            let early = head.not_before > now && !self.later.is_full();
+            let early = head.not_before > now;
             if !early && !gate.full {
                 self.chosen.push(index);
                 continue;
             }
             let entry = self.shelf.keep(head.tuple, head.class, fresh.due(index), fresh.bytes(index));
             if early {
-                self.later.push(entry);
+                self.entries.extend(self.later.push(entry));
             } else {
                 queue(&mut self.backlogs, &mut self.shelf, entry, counters);
             }

@@ -11,7 +11,8 @@ use tidegate_media::io::{Class, DATAGRAM_BYTES, Tuple};
 /// drops for delay.
 pub(crate) const BACKLOG_DATAGRAMS: usize = 1_024;
 
-/// How many datagrams wait for their time. Beyond it they go at once: early is better than never.
+/// How many datagrams wait for their time. Beyond it those that have waited longest go: early is better than never, and
+/// better than out of order.
 pub(crate) const LATER_DATAGRAMS: usize = 4_096;
 
 /// One waiting datagram; its bytes lie on the [`Shelf`].
@@ -33,10 +34,10 @@ pub(crate) struct Shelf {
 }
 
 impl Default for Shelf {
-    /// With room for all that may wait for its time; what is not used is not resident.
+    /// With room for all that may wait for its time, and some that wait for a socket; what is not used is not resident.
     fn default() -> Self {
-        let bytes = Vec::with_capacity(LATER_DATAGRAMS * DATAGRAM_BYTES);
-        Self { bytes, free: Vec::with_capacity(LATER_DATAGRAMS) }
+        let datagrams = LATER_DATAGRAMS + 2 * BACKLOG_DATAGRAMS;
+        Self { bytes: Vec::with_capacity(datagrams * DATAGRAM_BYTES), free: Vec::with_capacity(datagrams) }
     }
 }
 
@@ -173,15 +174,16 @@ impl Ord for Paced {
 }
 
 impl Later {
-    /// Whether no more can wait.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.heap.len() >= LATER_DATAGRAMS
     }
 
-    /// Adds one, due when it says.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Adds one, due when it says. At the bound gives back the one that is due first.
+    pub(crate) fn push(&mut self, entry: Entry) -> Option<Entry> {
         self.number += 1;
+        let first = if self.is_full() { self.heap.pop() } else { None };
         self.heap.push(Reverse(Paced { at: entry.due, number: self.number, entry }));
+        first.map(|paced| paced.0.entry)
     }
 
     /// When the next one is due.
@@ -271,7 +273,7 @@ mod tests {
         let mut later = Later::default();
         for number in [7, 3, 9, 3, 1] {
             let entry = story.entry(Class::Video, number);
-            later.push(entry);
+            assert!(later.push(entry).is_none());
         }
         let mut entries = Vec::new();
         later.release_into(story.start + Duration::from_millis(7), &mut entries);

@@ -32,7 +32,7 @@ use pacer::Pacer;
 use probe::Probes;
 use rate::{Observed, Rate};
 use repairs::Repairs;
-use sent::{Arrived, News, Sent};
+use sent::{Arrived, Sent};
 use standing::Standing;
 use std::time::{Duration, Instant};
 use tidegate_types::Bitrate;
@@ -258,24 +258,28 @@ impl Bandwidth {
     /// What a feedback says about each packet.
     fn take(&mut self, now_us: i64, reference_us: i64, feedback: &Feedback<'_>) {
         self.fresh.clear();
-        let (mut told, mut lost) = (0, 0);
+        let (mut told, mut lost, mut complete) = (0, 0, true);
         for (sequence, at_us) in feedback.arrivals() {
-            match self.sent.tell(now_us, sequence, at_us.map(|at_us| reference_us + at_us)) {
-                Some(News::Arrived(arrived, was_lost)) => {
-                    self.fresh.push(arrived);
-                    told += u32::from(!was_lost);
-                    lost -= i32::from(was_lost);
-                }
-                Some(News::Lost) => {
-                    told += 1;
-                    lost += 1;
-                }
-                None => {}
+            let Some(at_us) = at_us else {
+                complete = false;
+                continue;
+            };
+            if let Some((arrived, was_lost)) = self.sent.arrived(now_us, sequence, reference_us + at_us) {
+                self.fresh.push(arrived);
+                told += u32::from(!was_lost);
+                lost -= i32::from(was_lost);
             }
         }
-        self.loss.count(told, lost);
         // Paced packets leave later than their numbers say.
         self.fresh.sort_unstable_by_key(|arrived| arrived.sent_us);
+        if let Some(newest) = self.fresh.last().filter(|_| !complete) {
+            let missing = feedback.arrivals().filter(|(_, at_us)| at_us.is_none());
+            let is_lost = |(sequence, _): &(u16, _)| self.sent.missing(now_us, *sequence, newest.sent_us);
+            let gone = missing.filter(is_lost).count();
+            told += gone as u32;
+            lost += gone as i32;
+        }
+        self.loss.count(told, lost);
         for arrived in &self.fresh {
             self.arriving.add(arrived.arrival_us, arrived.bytes);
             self.probes.note(arrived);

@@ -49,6 +49,13 @@ impl Entry {
         }
     }
 
+    /// When it left, in microseconds since the origin.
+    #[expect(clippy::cast_possible_truncation)]
+    fn left_us(self, now_us: i64) -> i64 {
+        let age = (now_us as u32).wrapping_sub(self.sent_us) as i32;
+        now_us - i64::from(age)
+    }
+
     const fn set_fate(&mut self, fate: Fate) {
         self.rest = self.bytes() | (fate as u16) << 14;
     }
@@ -63,15 +70,6 @@ pub(super) struct Arrived {
     pub(super) arrival_us: i64,
     /// Its size.
     pub(super) bytes: u32,
-}
-
-/// What feedback changed about one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// It arrived; it may have been given up as lost before.
-    Arrived(Arrived, bool),
-    /// It is missing.
-    Lost,
 }
 
 /// A ring of sent packets. Holds no memory until the first.
@@ -90,48 +88,63 @@ impl Sent {
         self.ring[usize::from(sequence) % REMEMBERED] = Entry::new(sent_us as u32, sequence, bytes as u16);
     }
 
-    /// What a receiver's word about `sequence` changes; `None` if nothing: it was not sent, was forgotten, or the
-    /// same was told before. `now_us` serves to extend the time at which it was sent.
-    #[expect(clippy::cast_possible_truncation)]
-    pub(super) fn tell(&mut self, now_us: i64, sequence: u16, arrival_us: Option<i64>) -> Option<News> {
-        let entry = self.ring.get_mut(usize::from(sequence) % REMEMBERED)?;
-        if entry.sequence != sequence {
-            return None;
+    /// A receiver says that `sequence` arrived. Returns it, and whether it had been given up; `None` if that is no news:
+    /// it was not sent, was forgotten, or the same was told before. `now_us` serves to extend the time at which it left.
+    pub(super) fn arrived(&mut self, now_us: i64, sequence: u16, arrival_us: i64) -> Option<(Arrived, bool)> {
+        let entry = self.of(sequence)?;
+        let was_lost = match entry.fate() {
+            Fate::Flying => false,
+            Fate::Lost => true,
+            Fate::Unknown | Fate::Arrived => return None,
+        };
+        entry.set_fate(Fate::Arrived);
+        let sent_us = entry.left_us(now_us);
+        Some((Arrived { sent_us, arrival_us, bytes: u32::from(entry.bytes()) }, was_lost))
+    }
+
+    /// A receiver says that `sequence` has not arrived. Whether that makes it lost: not if it was told before, and not
+    /// before something has arrived that left later, at `newest_us`. Paced packets are overtaken by others of higher
+    /// sequence, and may not even have left.
+    pub(super) fn missing(&mut self, now_us: i64, sequence: u16, newest_us: i64) -> bool {
+        let Some(entry) = self.of(sequence) else { return false };
+        let lost = entry.fate() == Fate::Flying && entry.left_us(now_us) < newest_us;
+        if lost {
+            entry.set_fate(Fate::Lost);
         }
-        match (entry.fate(), arrival_us) {
-            (Fate::Flying | Fate::Lost, Some(arrival_us)) => {
-                let was_lost = entry.fate() == Fate::Lost;
-                entry.set_fate(Fate::Arrived);
-                let age = (now_us as u32).wrapping_sub(entry.sent_us) as i32;
-                let arrived =
-                    Arrived { sent_us: now_us - i64::from(age), arrival_us, bytes: u32::from(entry.bytes()) };
-                Some(News::Arrived(arrived, was_lost))
-            }
-            (Fate::Flying, None) => {
-                entry.set_fate(Fate::Lost);
-                Some(News::Lost)
-            }
-            _ => None,
-        }
+        lost
+    }
+
+    fn of(&mut self, sequence: u16) -> Option<&mut Entry> {
+        self.ring.get_mut(usize::from(sequence) % REMEMBERED).filter(|entry| entry.sequence == sequence)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrived, News, Sent};
+    use super::{Arrived, Sent};
 
     #[test]
     fn news_is_told_once_and_an_arrival_outweighs_a_loss() {
         let mut sent = Sent::default();
-        assert_eq!(sent.tell(0, 7, Some(1)), None, "nothing was sent");
+        assert_eq!(sent.arrived(0, 7, 1), None, "nothing was sent");
         let wrapped = i64::from(u32::MAX) - 10;
         sent.note(7, wrapped, 1_200);
         let now = wrapped + 50_000;
-        assert_eq!(sent.tell(now, 7, None), Some(News::Lost));
-        assert_eq!(sent.tell(now, 7, None), None);
+        assert!(sent.missing(now, 7, now));
+        assert!(!sent.missing(now, 7, now));
         let arrived = Arrived { sent_us: wrapped, arrival_us: 5, bytes: 1_200 };
-        assert_eq!(sent.tell(now, 7, Some(5)), Some(News::Arrived(arrived, true)));
-        assert_eq!(sent.tell(now, 7, Some(5)), None);
-        assert_eq!(sent.tell(now, 7 + super::REMEMBERED as u16, Some(5)), None, "another turn of the ring");
+        assert_eq!(sent.arrived(now, 7, 5), Some((arrived, true)));
+        assert_eq!(sent.arrived(now, 7, 5), None);
+        assert_eq!(sent.arrived(now, 7 + super::REMEMBERED as u16, 5), None, "another turn of the ring");
+    }
+
+    #[test]
+    fn what_leaves_later_than_what_arrived_is_not_missing_yet() {
+        let mut sent = Sent::default();
+        sent.note(7, 250_000, 1_200);
+        sent.note(8, 10_000, 100);
+        assert!(!sent.missing(60_000, 7, 10_000), "it waits for its time");
+        assert!(!sent.missing(260_000, 7, 240_000), "nothing that left later arrived");
+        assert!(sent.missing(400_000, 7, 300_000));
     }
 }

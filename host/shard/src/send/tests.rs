@@ -2,7 +2,7 @@
 
 use super::{Batch, Blame, Counters, Delays, Dropped, Message, Meter, Outlet, SEGMENT_REST, Sender};
 use crate::group::tests::Dice;
-use crate::waiting::BACKLOG_DATAGRAMS;
+use crate::waiting::{BACKLOG_DATAGRAMS, LATER_DATAGRAMS};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -265,6 +265,21 @@ fn what_is_early_waits_for_its_time_and_the_rest_does_not_wait_for_it() {
     story.release();
     assert_eq!(story.arrived(1_000), [1, 2]);
     assert_eq!(story.sender.next_release(), None);
+}
+
+#[test]
+fn when_too_many_wait_those_leave_early_that_are_due_first() {
+    let mut story = Story::new();
+    let all = LATER_DATAGRAMS as u32 + 10;
+    let due = |number: u32| Duration::from_micros(u64::from(number));
+    for number in 0..all {
+        story.add_at(1_000, Class::Video, number, story.now + due(number + 1));
+    }
+    story.send();
+    assert_eq!(story.arrived(1_000), (0..10).collect::<Vec<_>>());
+    story.now += due(all);
+    story.release();
+    assert_eq!(story.arrived(1_000), (0..all).collect::<Vec<_>>(), "none overtook another");
 }
 
 #[test]
