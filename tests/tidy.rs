@@ -9,11 +9,11 @@ use std::process::Command;
 /// The parts of the host that have something in them; the node (package `tidegate`) may import all of them.
 const PARTS: [&str; 6] = ["types", "media", "shard", "directory", "policy", "control"];
 
-/// Crates that lie in host/ and are no part of the server.
-const BESIDE: [&str; 1] = ["load"];
+/// Crates that lie in host/ and are no part of what serves.
+const BESIDE: [&str; 2] = ["load", "cli"];
 
 /// Who may import which sibling. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("tidegate-types", &[]),
     ("tidegate-media", &["tidegate-types"]),
     ("tidegate-shard", &["tidegate-types", "tidegate-media"]),
@@ -21,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("tidegate-policy", &["tidegate-types"]),
     ("tidegate-control", &["tidegate-types"]),
     ("tidegate-load", &["tidegate-types", "tidegate-media"]),
+    ("tidegate-cli", &["tidegate-types", "tidegate-policy", "tidegate-sdk", "tidegate-wrap"]),
     ("tidegate-sdk", &[]),
     ("tidegate-wrap", &[]),
 ];
@@ -47,7 +48,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("mio", &["tidegate-shard", "tidegate-load"]),
     ("rtrb", &["tidegate-shard"]),
     ("libc", &["tidegate-shard"]),
-    ("clap", &["tidegate", "tidegate-load"]),
+    ("clap", &["tidegate", "tidegate-cli", "tidegate-load"]),
     ("tracing-subscriber", &["tidegate"]),
     ("tokio", &["tidegate", "tidegate-control", "tidegate-load"]),
 ];

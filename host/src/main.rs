@@ -2,22 +2,28 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegate::config::{ADMIN_TOKEN_VARIABLE, Config};
-use tidegate::options::Options;
+use tidegate::options::{LogFormat, Options};
 use tidegate::{Node, banner, logs};
 
 /// Within this the process ends after the first signal, whatever a part still does.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
+
+/// What is told of plugins under their authors' commands.
+const PLUGIN_LOG: &str = "warn,tidegate::plugin=trace";
 
 /// The exit code of a process that a second signal ended.
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "load") {
-        return tidegate::load::hand_over(arguments);
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("load") => return tidegate::load::hand_over(arguments),
+        Some("plugin") => return plugin(),
+        _ => {}
     }
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     logs::start(&options.log, options.log_format).unwrap_or_else(|error| error.exit());
@@ -28,6 +34,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A policy author's command; what the plugin logs stands on standard error.
+fn plugin() -> ExitCode {
+    logs::start(PLUGIN_LOG, LogFormat::Text).unwrap_or_else(|error| error.exit());
+    tidegate_cli::plugin(std::env::args_os().skip(1), tidegate::stock::STOCK)
 }
 
 fn run(options: Options) -> Result<(), Box<dyn Error>> {

@@ -5,16 +5,19 @@
 
 use crate::config::PolicyConfig;
 use crate::error::LoadError;
+use crate::limits::Limits;
 use std::time::Duration;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimits,
-    StoreLimitsBuilder,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimitsBuilder,
 };
 
 /// How often a running guest is checked against its deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// What one call may copy out of a guest, in bytes: an answer beyond it is not read.
 pub(crate) const COPIED_BYTES: usize = 1 << 20;
+
+/// What a metered instance is given: so much that it never ends, since time is what bounds it.
+pub(crate) const FUEL: u64 = 1 << 60;
 
 /// A guest's own stack. Deeper recursion traps; worker threads have four times that.
 const STACK_BYTES: usize = 512 << 10;
@@ -33,7 +36,17 @@ const KEPT_TABLE_BYTES: usize = 8 << 10;
 
 /// An engine for all policies of one host.
 pub(crate) fn engine(policy: &PolicyConfig) -> Result<Engine, LoadError> {
+    with_slots(bounded(), policy)
+}
+
+/// The same, which counts what its guests compute ([`FUEL`]).
+pub(crate) fn metered(policy: &PolicyConfig) -> Result<Engine, LoadError> {
     let mut config = bounded();
+    config.consume_fuel(true);
+    with_slots(config, policy)
+}
+
+fn with_slots(mut config: Config, policy: &PolicyConfig) -> Result<Engine, LoadError> {
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(slots(policy)));
     Engine::new(&config).map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })
 }
@@ -76,12 +89,13 @@ fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
 }
 
 /// The bounds of one instance.
-pub(crate) fn limits(memory_bytes: usize) -> StoreLimits {
-    StoreLimitsBuilder::new()
+pub(crate) fn limits(memory_bytes: usize) -> Limits {
+    let bounds = StoreLimitsBuilder::new()
         .memory_size(memory_bytes)
         .table_elements(TABLE_ELEMENTS)
         .instances(CORE_INSTANCES as usize)
         .memories(MEMORIES as usize)
         .tables(TABLES as usize)
-        .build()
+        .build();
+    Limits::new(bounds)
 }

@@ -17,6 +17,20 @@ pub trait Instance: Send {
     fn allow(&mut self, time: Duration) {
         let _ = time;
     }
+
+    /// What it has taken since it was made; nothing is known of native code.
+    fn spent(&self) -> Spent {
+        Spent::default()
+    }
+}
+
+/// What an instance has taken since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// What it computed, in wasmtime's fuel, where the engine counts it.
+    pub fuel: Option<u64>,
+    /// Its memory, in bytes.
+    pub memory_bytes: usize,
 }
 
 /// Who may.

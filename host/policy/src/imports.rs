@@ -5,10 +5,10 @@ use crate::allowance::Allowance;
 use crate::bindings::tidegate::policy::{host_counters, host_crypto, host_log, host_store, types};
 use crate::crypto;
 use crate::journal::Journal;
+use crate::limits::Limits;
 use crate::store::Store;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use wasmtime::StoreLimits;
 
 /// What all instances of one policy share.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Shared {
 /// The host as one instance sees it.
 pub(crate) struct HostState {
     /// Bounds of its memory and tables.
-    pub(crate) limits: StoreLimits,
+    pub(crate) limits: Limits,
     /// What it shares with the policy's other instances.
     pub(crate) shared: Arc<Shared>,
     /// The time of the call under way.

@@ -4,6 +4,7 @@ use crate::allowance::Allowance;
 use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing, cluster_feed};
 use crate::bindings::tidegate::policy::types::{Column as WitColumn, LabelColumn as WitLabels};
 use crate::convert;
+use crate::engine::FUEL;
 use crate::feed::{self, Cluster, Places};
 use crate::host;
 use crate::imports::HostState;
@@ -52,6 +53,12 @@ impl<E: Send> host::Instance for Guest<E> {
     fn allow(&mut self, time: Duration) {
         self.store.data_mut().allowance = Allowance::new(Instant::now(), time);
         self.store.set_epoch_deadline(1);
+    }
+
+    fn spent(&self) -> host::Spent {
+        let left = self.store.get_fuel().ok();
+        let memory_bytes = self.store.data().limits.memory_bytes();
+        host::Spent { fuel: left.map(|left| FUEL.saturating_sub(left)), memory_bytes }
     }
 }
 

@@ -27,12 +27,15 @@ mod error;
 pub mod feed;
 pub mod host;
 mod imports;
+pub mod inspect;
 mod instance;
 mod journal;
+mod limits;
 pub mod plugin;
 mod queue;
 mod record;
 mod runtime;
+pub mod sandbox;
 mod slot;
 mod store;
 

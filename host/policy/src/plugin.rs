@@ -11,7 +11,7 @@ use crate::bindings::exports::tidegate::policy::{
     allocation, authorization, balancing, cluster_feed, lifecycle,
 };
 use crate::config::{PluginConfig, PolicyConfig, Source};
-use crate::engine::{self, COPIED_BYTES};
+use crate::engine::{self, COPIED_BYTES, FUEL};
 use crate::error::{LoadError, Problem};
 use crate::feed;
 use crate::host;
@@ -57,7 +57,15 @@ impl Loader {
     /// # Errors
     /// [`LoadError::Runtime`] if the system has not the address space for it.
     pub fn new(config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
-        let engine = engine::engine(config)?;
+        Self::with_engine(engine::engine(config)?, config, clock)
+    }
+
+    /// The same, with an engine that counts what guests compute.
+    pub(crate) fn metered(config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
+        Self::with_engine(engine::metered(config)?, config, clock)
+    }
+
+    fn with_engine(engine: Engine, config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
         let mut linker = Linker::new(&engine);
         Every::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)
             .map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })?;
@@ -84,7 +92,7 @@ impl Loader {
         Ok(plugin)
     }
 
-    fn compile(&self, origin: &str, bytes: &[u8]) -> Result<Component, LoadError> {
+    pub(crate) fn compile(&self, origin: &str, bytes: &[u8]) -> Result<Component, LoadError> {
         if let Some(found) = not_a_component(bytes) {
             return Err(LoadError::NotAComponent { origin: origin.into(), found });
         }
@@ -121,7 +129,7 @@ impl Loader {
             shared: Shared::new(label.clone()),
             label,
             origin: config.source.origin(),
-            digest: hexadecimal(digest(&SHA256, bytes).as_ref()),
+            digest: digest_of(bytes),
             name: String::new(),
             version: String::new(),
             configuration: config.configuration.to_string(),
@@ -132,7 +140,7 @@ impl Loader {
     }
 }
 
-fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
+pub(crate) fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
     match source {
         Source::Embedded { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         Source::Path(path) => read_file(path).map(Cow::Owned),
@@ -172,7 +180,7 @@ fn ours(name: &str) -> Option<(&str, &str)> {
     Some((interface, version))
 }
 
-fn check_import(origin: &str, name: &str) -> Result<(), LoadError> {
+pub(crate) fn check_import(origin: &str, name: &str) -> Result<(), LoadError> {
     let not_granted = || LoadError::ImportNotGranted { origin: origin.into(), import: name.into() };
     let (interface, version) = ours(name).ok_or_else(not_granted)?;
     check_version(origin, version)?;
@@ -187,7 +195,7 @@ fn check_version(origin: &str, version: &str) -> Result<(), LoadError> {
     Err(LoadError::OtherVersion { origin: origin.into(), found: version.into(), offered: OFFERED })
 }
 
-const fn needed(decision: Decision) -> &'static [&'static str] {
+pub(crate) const fn needed(decision: Decision) -> &'static [&'static str] {
     match decision {
         Decision::Authorize => &["lifecycle", "authorization"],
         Decision::Allocate => &["lifecycle", "cluster-feed", "allocation"],
@@ -195,7 +203,7 @@ const fn needed(decision: Decision) -> &'static [&'static str] {
     }
 }
 
-fn check_exports(origin: &str, decision: Decision, exports: &[&str]) -> Result<(), LoadError> {
+pub(crate) fn check_exports(origin: &str, decision: Decision, exports: &[&str]) -> Result<(), LoadError> {
     for (_, version) in exports.iter().filter_map(|name| ours(name)) {
         check_version(origin, version)?;
     }
@@ -219,6 +227,11 @@ fn one_line(error: &wasmtime::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// SHA-256 in lower-case hexadecimal: what a component is known by.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    hexadecimal(digest(&SHA256, bytes).as_ref())
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -228,6 +241,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// The exports that a decision is called through, found once.
+#[derive(Clone)]
 enum Entry {
     Authorize(authorization::GuestIndices),
     Allocate(cluster_feed::GuestIndices, allocation::GuestIndices),
@@ -256,6 +270,7 @@ pub enum Decider {
 }
 
 /// A plugin that was loaded for one decision.
+#[derive(Clone)]
 pub struct Plugin {
     decision: Decision,
     label: String,
@@ -308,6 +323,17 @@ impl Plugin {
         &self.shared
     }
 
+    /// The same component, with another configuration and nothing remembered.
+    pub(crate) fn anew(&self, configuration: &serde_json::Value) -> Result<Self, LoadError> {
+        let mut plugin = Self {
+            configuration: configuration.to_string(),
+            shared: Shared::new(self.label.clone()),
+            ..self.clone()
+        };
+        plugin.introduce()?;
+        Ok(plugin)
+    }
+
     /// A new instance, configured, with everything else still to be told.
     ///
     /// # Errors
@@ -358,6 +384,8 @@ impl Plugin {
         store.set_hostcall_fuel(COPIED_BYTES);
         store.epoch_deadline_callback(|store| Ok(store.data().allowance.at_tick()));
         store.set_epoch_deadline(1);
+        // Refused by an engine that does not meter, which needs none.
+        let _ = store.set_fuel(FUEL);
         let instance = self.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
         Ok((store, instance))
     }

@@ -252,7 +252,7 @@ impl Office {
         Surroundings {
             plugin: &self.plugins[decision as usize],
             mirror: &self.mirror,
-            lookups: &self.lookups,
+            lookups: Some(&self.lookups),
             recycle_calls: self.recycle_calls,
         }
     }

@@ -22,7 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Surroundings<'a> {
     pub(crate) plugin: &'a Plugin,
     pub(crate) mirror: &'a Mutex<Mirror>,
-    pub(crate) lookups: &'a BTreeMap<String, Lookup>,
+    /// What `need` may ask for; without, such an answer is given as it is.
+    pub(crate) lookups: Option<&'a BTreeMap<String, Lookup>>,
     pub(crate) recycle_calls: u64,
 }
 
@@ -74,6 +75,16 @@ impl Slot {
             self.empty();
         }
         self.fill(around.plugin);
+    }
+
+    /// What its instance has taken so far; nothing where there is none.
+    pub(crate) fn spent(&self) -> host::Spent {
+        match &self.decider {
+            Some(Decider::Authorize(decider)) => decider.spent(),
+            Some(Decider::Allocate(decider)) => decider.spent(),
+            Some(Decider::Balance(decider)) => decider.spent(),
+            None => host::Spent::default(),
+        }
     }
 
     fn fill(&mut self, plugin: &Plugin) {
@@ -135,7 +146,7 @@ fn authorize(
     deadline: Instant,
 ) -> Result<AuthorizeAnswer, Failure> {
     let (lookup, key) = match decider.authorize(request)? {
-        AuthorizeAnswer::Need { lookup, key } => (lookup, key),
+        AuthorizeAnswer::Need { lookup, key } if around.lookups.is_some() => (lookup, key),
         answer => return Ok(answer),
     };
     let mut request = request.clone();
@@ -152,7 +163,7 @@ fn authorize(
 }
 
 fn look_up(around: &Surroundings<'_>, (lookup, key): (String, String)) -> Result<LookupResult, Failure> {
-    let result = around.lookups.get(&lookup).ok_or(Failure::Lookup)?.find(&key);
+    let result = around.lookups.and_then(|lookups| lookups.get(&lookup)).ok_or(Failure::Lookup)?.find(&key);
     Ok(LookupResult { lookup, key, result })
 }
 

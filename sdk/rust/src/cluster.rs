@@ -94,7 +94,7 @@ impl Column {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.name() == name)
     }
 }
@@ -114,6 +114,17 @@ struct Labels {
 }
 
 impl Labels {
+    fn set(&mut self, row: u32, text: &str) {
+        let known = self.texts.iter().position(|known| known == text);
+        let position = known.unwrap_or_else(|| {
+            self.texts.push(text.to_owned());
+            self.texts.len() - 1
+        });
+        let rows = self.positions.len().max(row as usize + 1);
+        self.positions.resize(rows, u32::MAX);
+        self.positions[row as usize] = u32::try_from(position).unwrap_or(u32::MAX);
+    }
+
     fn text(&self, row: u32) -> &str {
         let position = self.positions.get(row as usize).copied().unwrap_or(u32::MAX);
         self.texts.get(position as usize).map_or("", String::as_str)
@@ -169,6 +180,14 @@ impl Cluster {
         }
         self.list_open();
         self.sum_egress_of(row as usize);
+    }
+
+    /// Names a shard's node and region, for tests and simulations; a row that isn't there is ignored.
+    pub fn set_labels(&mut self, row: u32, node_name: &str, region: &str) {
+        if (row as usize) < self.rows {
+            self.node_names.set(row, node_name);
+            self.regions.set(row, region);
+        }
     }
 
     /// Shards that may take new work: there, and not draining.

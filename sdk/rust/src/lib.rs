@@ -35,6 +35,8 @@ pub mod authorize;
 pub mod balance;
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod cases;
 pub mod cluster;
 pub mod counters;
 pub mod crypto;

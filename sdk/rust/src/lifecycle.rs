@@ -137,7 +137,7 @@ impl Setup {
 }
 
 /// A path in RFC 6901's spelling.
-fn pointer(path: &Path) -> String {
+pub(crate) fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         match segment {

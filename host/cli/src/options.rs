@@ -1,0 +1,114 @@
+//! The command line: every command and flag declared once, with its help, default and unit. Knows nothing of what a
+//! command does.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use std::path::PathBuf;
+use std::time::Duration;
+use tidegate_types::decision::Decision;
+
+/// Write, check and measure policies, in the engine and under the bounds that a host has for them.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tidegate plugin", bin_name = "tidegate plugin", max_term_width = 100)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what a component is: its decisions, imports, size and digest, and what a host would refuse it for
+    Check(Check),
+    /// Ask a component one thing: a request as JSON in, the answer as JSON out
+    Run(Run),
+}
+
+/// `check`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Check {
+    /// The components
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The decision that they are to serve [default: any]
+    #[arg(long, value_name = "DECISION", value_enum)]
+    pub(crate) policy: Option<Policy>,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Run {
+    /// The component
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The decision that it is asked for [default: the only one that it serves]
+    #[arg(long, value_name = "DECISION", value_enum)]
+    pub(crate) policy: Option<Policy>,
+
+    /// The request as JSON, or a case with its `config`, `cluster` and `request`; - is standard input [default: an
+    /// empty request]
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) request: Option<PathBuf>,
+
+    /// The policy's configuration as JSON; outweighs a case's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+}
+
+/// What a plugin may cost.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Bounds {
+    /// How long an answer may take, in ms; more suits a machine that is slower than the host's [default: as in a
+    /// host, 20 for authorize, 5 for allocate, 50 for balance]
+    #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(1..=60_000))]
+    pub(crate) deadline_ms: Option<u64>,
+}
+
+impl Bounds {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.deadline_ms.map(Duration::from_millis)
+    }
+}
+
+/// A decision as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// Who may enter, send, receive and administer.
+    Authorize,
+    /// Where a new transport, relay or router is to be.
+    Allocate,
+    /// What moves among what runs.
+    Balance,
+}
+
+impl From<Policy> for Decision {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Authorize => Self::Authorize,
+            Policy::Allocate => Self::Allocate,
+            Policy::Balance => Self::Balance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn declarations_are_sound_and_every_flag_has_help() {
+        let command = Options::command();
+        command.clone().debug_assert();
+        for below in command.get_subcommands() {
+            assert!(below.get_about().is_some(), "{} has no help", below.get_name());
+            for flag in below.get_arguments() {
+                assert!(flag.get_help().is_some(), "{} {} has no help", below.get_name(), flag.get_id());
+            }
+        }
+    }
+}

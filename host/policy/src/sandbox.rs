@@ -1,0 +1,174 @@
+//! One plugin under the bounds of production, asked on its caller's thread: for authors' tests and measurements.
+//! Knows nothing of queues, of other plugins or of where questions come from.
+
+use crate::bounds;
+use crate::config::{Deadlines, PluginConfig, PolicyConfig, Source};
+use crate::engine::TICK;
+use crate::error::LoadError;
+use crate::feed::Mirror;
+use crate::inspect::Inspection;
+use crate::plugin::{Clock, Loader, Plugin};
+use crate::slot::{Slot, Surroundings};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tidegate_types::cluster::Feed;
+use tidegate_types::decision::{AnswerBody, Decision, Failure, QuestionBody};
+use wasmtime::Engine;
+
+/// Is what a guest computes counted?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metering {
+    /// As in production.
+    Off,
+    /// Counted in fuel, about one unit an instruction: the same on every machine, and slower.
+    Fuel,
+}
+
+/// Opens sandboxes of one engine.
+pub struct Workshop {
+    loader: Loader,
+    deadlines: Deadlines,
+    ticker: Arc<Ticker>,
+}
+
+impl Workshop {
+    /// With the bounds of `config`; its plugins are not loaded.
+    ///
+    /// # Errors
+    /// [`LoadError::Runtime`] if the system has not the address space or the thread for it.
+    pub fn new(config: &PolicyConfig, metering: Metering, clock: Clock) -> Result<Self, LoadError> {
+        let loader = match metering {
+            Metering::Off => Loader::new(config, clock)?,
+            Metering::Fuel => Loader::metered(config, clock)?,
+        };
+        let ticker = Arc::new(Ticker::start(loader.engine().clone())?);
+        Ok(Self { loader, deadlines: config.deadlines, ticker })
+    }
+
+    /// Looks into a component without running it.
+    ///
+    /// # Errors
+    /// When the bytes are no component that this host can compile.
+    pub fn inspect(&self, source: &Source) -> Result<Inspection, LoadError> {
+        self.loader.inspect(source)
+    }
+
+    /// Loads a plugin as a host does.
+    ///
+    /// # Errors
+    /// Why a host would not put it in force, and what to do.
+    pub fn open(&self, decision: Decision, plugin: &PluginConfig) -> Result<Sandbox, LoadError> {
+        let plugin = self.loader.load(decision, plugin)?;
+        let deadline = self.deadlines.of(decision);
+        Ok(Sandbox::new(plugin, deadline, self.ticker.clone()))
+    }
+}
+
+/// One plugin, with one instance that lives as long as it behaves.
+pub struct Sandbox {
+    plugin: Plugin,
+    slot: Slot,
+    mirror: Mutex<Mirror>,
+    deadline: Duration,
+    ticker: Arc<Ticker>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The answer, or why there is none.
+    pub result: Result<AnswerBody, Failure>,
+    /// From the question to the answer, without any wait.
+    pub latency: Duration,
+    /// What the guest computed for it, where that is counted and the instance is still there.
+    pub fuel: Option<u64>,
+    /// The instance's memory afterwards, in bytes; 0 if it is gone.
+    pub memory_bytes: usize,
+}
+
+impl Sandbox {
+    fn new(plugin: Plugin, deadline: Duration, ticker: Arc<Ticker>) -> Self {
+        Self { plugin, slot: Slot::default(), mirror: Mutex::default(), deadline, ticker }
+    }
+
+    /// The same component with a configuration of its own and nothing remembered: neither instance, nor store, nor
+    /// cluster. It is not compiled again.
+    ///
+    /// # Errors
+    /// When the plugin does not accept the configuration.
+    pub fn anew(&self, configuration: &serde_json::Value) -> Result<Self, LoadError> {
+        let plugin = self.plugin.anew(configuration)?;
+        Ok(Self::new(plugin, self.deadline, self.ticker.clone()))
+    }
+
+    /// What was loaded.
+    #[must_use]
+    pub const fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Tells the cluster. The plugin knows of it before its next decision.
+    pub fn feed(&self, feed: Feed) {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner).apply(feed);
+    }
+
+    /// Asks, and waits for the answer as long as a host would. No lookup is made: an answer that needs one is given
+    /// as it is.
+    pub fn ask(&mut self, question: &QuestionBody) -> Asked {
+        let around = Surroundings {
+            plugin: &self.plugin,
+            mirror: &self.mirror,
+            lookups: None,
+            recycle_calls: u64::MAX,
+        };
+        self.slot.mend(&around);
+        let before = self.slot.spent();
+        let began = Instant::now();
+        let deadline = began + self.deadline;
+        let answer = self.slot.decide(&around, question, deadline);
+        let latency = began.elapsed();
+        let result = answer.and_then(|answer| bounds::check(question, &answer).map(|()| answer));
+        // As in production, an answer that comes too late is none.
+        let late = latency > self.deadline + TICK;
+        let after = self.slot.spent();
+        Asked {
+            result: if late && result.is_ok() { Err(Failure::Deadline) } else { result },
+            latency,
+            fuel: after.fuel.zip(before.fuel).map(|(after, before)| after.saturating_sub(before)),
+            memory_bytes: after.memory_bytes,
+        }
+    }
+}
+
+/// Moves an engine's epoch on, so that no guest runs for ever.
+struct Ticker {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> Result<Self, LoadError> {
+        let done = Arc::new(AtomicBool::new(false));
+        let ends = done.clone();
+        let body = move || {
+            while !ends.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                engine.increment_epoch();
+            }
+        };
+        let spawned = std::thread::Builder::new().name("policy-tick".into()).spawn(body);
+        let thread = spawned.map_err(|error| LoadError::Runtime { reason: error.to_string() })?;
+        Ok(Self { done, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
