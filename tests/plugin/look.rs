@@ -30,7 +30,7 @@ fn check_names_what_is_missing_and_the_fix() {
     author.stock("auth-open");
     author
         .plugin(&["check", "auth-open.wasm", "--policy", "balance"])
-        .ended(1, &["balancing@1.0.0", "it fits the decision authorize", "a host would refuse it"]);
+        .ended(1, &["cluster-feed@1.0.0", "it fits the decision authorize", "a host would refuse it"]);
     author.write("script.wasm", "#!/bin/sh\n");
     author.write("bare.wasm", b"\0asm\x01\0\0\0");
     let said = author.plugin(&["check", "script.wasm", "bare.wasm", "absent.wasm"]);

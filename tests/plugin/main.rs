@@ -3,3 +3,4 @@
 
 mod author;
 mod look;
+mod project;

@@ -22,6 +22,81 @@ pub(crate) enum CommandError {
         /// What the system said.
         reason: String,
     },
+    /// Something of that name is there.
+    #[error("{path}: there is something of that name already; choose another, or remove it")]
+    Taken {
+        /// Where.
+        path: String,
+    },
+    /// No such template.
+    #[error("there is no template for {} in {language}; there are: {known}", decision.name())]
+    NoTemplate {
+        /// For which decision.
+        decision: Decision,
+        /// In which language.
+        language: String,
+        /// What there is.
+        known: String,
+    },
+    /// No project.
+    #[error(
+        "{folder}: there is no tidegate-plugin.toml; go to a plugin's folder, or make one by \
+         `tidegate plugin new NAME --policy authorize`"
+    )]
+    NoProject {
+        /// Where it was looked for.
+        folder: String,
+    },
+    /// A project's description has a mistake.
+    #[error("{path}: {reason}")]
+    Project {
+        /// Which.
+        path: String,
+        /// What and where.
+        reason: String,
+    },
+    /// A program that the build needs is not there.
+    #[error("the build needs {program}, which is not on the search path: {hint}")]
+    Tool {
+        /// Which.
+        program: String,
+        /// How to come by it.
+        hint: String,
+    },
+    /// A target of Rust's is not installed.
+    #[error("the build needs Rust's target {target}: run `rustup target add {target}`")]
+    Target {
+        /// Which.
+        target: String,
+    },
+    /// A command of the build failed.
+    #[error("`{command}` failed ({reason}): see above")]
+    Build {
+        /// Which.
+        command: String,
+        /// How.
+        reason: String,
+    },
+    /// The module could not be wrapped.
+    #[error("{path}: {reason}")]
+    Wrap {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The project's component is not there.
+    #[error("{path}: is not there yet: run `tidegate plugin build`")]
+    NotBuilt {
+        /// Where it should be.
+        path: String,
+    },
+    /// There is nothing to ask.
+    #[error("{folder}: there is no case in it; a case is a file NAME.json, see the guide's page on tests")]
+    NoCases {
+        /// Where they were looked for.
+        folder: String,
+    },
     /// One component, several decisions.
     #[error("{file}: serves {}: say which by --policy", names(decisions))]
     Ambiguous {

@@ -14,11 +14,20 @@
 #![forbid(unsafe_code)]
 
 mod asking;
+mod bench;
+mod carried;
 mod check;
 mod error;
+mod make;
+mod name;
+mod new;
 mod options;
+mod project;
 mod question;
 mod run;
+mod spread;
+mod subject;
+mod trial;
 
 use clap::Parser as _;
 use error::CommandError;
@@ -54,6 +63,10 @@ pub fn plugin(arguments: impl IntoIterator<Item = OsString>, stock: Stock) -> Ex
 /// False where what was asked for was done, and the plugin did not pass.
 fn act(command: Command, stock: Stock) -> Result<bool, CommandError> {
     match command {
+        Command::New(new) => new::new(&new),
+        Command::Build(build) => make::build(&build, stock),
+        Command::Test(test) => trial::test(&test, stock),
+        Command::Bench(bench) => bench::bench(&bench, stock),
         Command::Check(check) => check::check(&check, stock),
         Command::Run(run) => run::run(&run, stock),
     }

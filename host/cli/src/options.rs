@@ -1,7 +1,9 @@
 //! The command line: every command and flag declared once, with its help, default and unit. Knows nothing of what a
 //! command does.
 
+use crate::name::name;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_types::decision::Decision;
@@ -17,10 +19,42 @@ pub(crate) struct Options {
 /// What is to be done.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a project: a folder with a small policy, its cases, and the SDK that this program carries
+    New(New),
+    /// Build a project into a component, and check it
+    Build(Build),
+    /// Ask a component what its cases ask, in the sandbox, and compare the answers
+    Test(Test),
+    /// Measure what the answers to the cases cost, beside the stock policy
+    Bench(Bench),
     /// Say what a component is: its decisions, imports, size and digest, and what a host would refuse it for
     Check(Check),
     /// Ask a component one thing: a request as JSON in, the answer as JSON out
     Run(Run),
+}
+
+/// `new`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct New {
+    /// The policy's name, and the folder's: lower-case letters, digits and hyphens
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: String,
+
+    /// What it decides
+    #[arg(long, value_name = "DECISION", value_enum)]
+    pub(crate) policy: Policy,
+
+    /// The language that it is written in
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
+    pub(crate) lang: String,
+}
+
+/// `build`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Build {
+    /// The project's folder
+    #[arg(value_name = "FOLDER", default_value = ".")]
+    pub(crate) folder: PathBuf,
 }
 
 /// `check`.
@@ -59,6 +93,46 @@ pub(crate) struct Run {
     pub(crate) bounds: Bounds,
 }
 
+/// A component and its cases.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OfCases {
+    /// The component [default: that of the project in this folder]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The decision that it is asked for [default: the project's, or the only one that it serves]
+    #[arg(long, value_name = "DECISION", value_enum)]
+    pub(crate) policy: Option<Policy>,
+
+    /// The cases: a folder of JSON files, or one of them
+    #[arg(long, value_name = "PATH", default_value = "cases")]
+    pub(crate) cases: PathBuf,
+}
+
+/// `test`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Test {
+    #[command(flatten)]
+    pub(crate) of: OfCases,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+}
+
+/// `bench`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) of: OfCases,
+
+    /// How often each case is asked
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) calls: u32,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+}
+
 /// What a plugin may cost.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bounds {
@@ -75,7 +149,8 @@ impl Bounds {
 }
 
 /// A decision as the command line names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Policy {
     /// Who may enter, send, receive and administer.
     Authorize,

@@ -7,3 +7,4 @@ mod fed;
 mod guest;
 mod misdeeds;
 mod refused;
+mod sandboxed;

@@ -1,0 +1,47 @@
+//! {{name}}: nobody enters a full room; who is in may do all that people do.
+
+use serde::Deserialize;
+use tidegate_sdk::authorize::*;
+
+/// What the operator may set.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Policy {
+    /// The most people of one room.
+    people: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { people: 8 }
+    }
+}
+
+impl Authorize for Policy {
+    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
+        *self = setup.parse()?;
+        Ok(())
+    }
+
+    fn authorize(&self, request: &AuthorizeRequest) -> Answer {
+        match request.action {
+            Action::Join if request.room_people >= self.people => {
+                Answer::refuse("full", "This room is full.")
+            }
+            Action::Join | Action::Publish | Action::Subscribe | Action::Data => Grant::open().into(),
+            _ => Answer::refuse("not-granted", "This host's policy does not allow this."),
+        }
+    }
+}
+
+tidegate_sdk::register!(authorize: Policy = Policy::default());
+
+#[cfg(test)]
+mod tests {
+    use super::Policy;
+
+    #[test]
+    fn the_cases_decide_as_written() {
+        tidegate_sdk::cases::authorize::<Policy>("cases");
+    }
+}
