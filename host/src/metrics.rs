@@ -35,7 +35,7 @@ pub(crate) fn exposition(numbers: &Numbers<'_>) -> String {
 type OfShard = fn(&ShardCounters) -> u64;
 
 /// One number a shard: name, help, value.
-const SHARD_FAMILIES: [(&str, &str, OfShard); 23] = [
+const SHARD_FAMILIES: [(&str, &str, OfShard); 26] = [
     ("tidegate_shard_running", "1 while the shard's thread runs.", |of| u64::from(of.running)),
     ("tidegate_shard_forward_delay_p50_us", "Median forwarding delay of the last second.", |of| {
         of.load.forward_delay_p50_us
@@ -78,6 +78,15 @@ const SHARD_FAMILIES: [(&str, &str, OfShard); 23] = [
     }),
     ("tidegate_shard_crossings_in_total", "Crossings that came from other shards.", |of| of.crossings_in),
     ("tidegate_shard_crossings_out_total", "Crossings that went to other shards.", |of| of.crossings_out),
+    ("tidegate_shard_handed_over_total", "Datagrams handed over to the shard of their transport.", |of| {
+        of.handed_over
+    }),
+    ("tidegate_shard_connected_sockets", "Connected sockets of transports that moved there.", |of| {
+        of.connected_sockets
+    }),
+    ("tidegate_shard_connected_failures_total", "Connected sockets that could not be opened.", |of| {
+        of.connected_failures
+    }),
     ("tidegate_shard_wakes_total", "Wakes by other threads.", |of| of.wakes),
 ];
 

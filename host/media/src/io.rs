@@ -56,6 +56,15 @@ pub enum Crossing {
     },
 }
 
+/// Which flow a transport is reached by: one at a time, and the one before is left first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowChange {
+    /// A transport that stands here is reached by it.
+    Here(Tuple),
+    /// It is so no more.
+    Left(Tuple),
+}
+
 /// A transport on its way to another shard.
 #[derive(Debug)]
 pub struct Departure {
@@ -194,6 +203,9 @@ impl Datagrams {
 pub struct Output {
     /// To peers.
     pub datagrams: Datagrams,
+    /// To whoever owns the sockets, to be heard before the crossings: where the same transport goes next, its flow is
+    /// free again.
+    pub flows: Vec<FlowChange>,
     /// To other places; today always of this node.
     pub crossings: Vec<(Place, Crossing)>,
     /// To the directory, in answer.

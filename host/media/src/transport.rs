@@ -9,7 +9,7 @@ use crate::ceiling::Ceiling;
 use crate::clock;
 use crate::consumer::{Consumer, Ticket};
 use crate::data::{Allowance, Sctp};
-use crate::io::{Class, DATAGRAM_BYTES, Datagrams};
+use crate::io::{Class, DATAGRAM_BYTES, Datagrams, Tuple};
 use crate::producer::{Producer, StreamKey};
 use crate::rtcp::{ReportBlock, Writer};
 use crate::rtp::{self, ExtensionMap, Header, HopExtensions, HopValues};
@@ -74,6 +74,8 @@ pub struct Transport {
     pub told: Allowance,
     /// The deadline that its engine has noted for it.
     pub armed: Option<Instant>,
+    /// The flow that its shard was told it is reached by.
+    pub told_flow: Option<Tuple>,
     /// Local user name fragments under which it can be found.
     pub ufrags: Vec<String>,
     /// Places of its node that it left, each once: what comes for it there is handed on until it ends.
@@ -114,6 +116,7 @@ impl Transport {
             data: None,
             told: Allowance::new(TOLD_BURST, TOLD_PER_S),
             armed: None,
+            told_flow: None,
             ufrags,
             trail: Vec::new(),
             heard: Vec::new(),

@@ -132,6 +132,20 @@ fn a_transport_moves_between_engines_mid_stream_without_loss() {
 }
 
 #[test]
+fn an_engine_tells_which_flow_each_transport_is_reached_by_until_it_leaves() {
+    let mut world = World::new(1, 3, 4, Weather::default(), &plan(2));
+    world.run_until(Duration::from_secs(1));
+    world.assert_flows_are_at_home();
+    for number in 0..6_u64 {
+        world.move_person(number as usize % 2, (number as usize + 1) % 3).expect("someone moves");
+        world.run_until(Duration::from_millis(1_100 + number * 100));
+        world.assert_flows_are_at_home();
+    }
+    world.close_person(0);
+    world.assert_flows_are_at_home();
+}
+
+#[test]
 fn a_publisher_of_three_encodings_and_a_subscriber_both_move_ten_times_in_ten_seconds() {
     for seed in seeds() {
         // Three listen and two publish, over three shards: the moving pair, and witnesses at each place.

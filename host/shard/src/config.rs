@@ -8,6 +8,9 @@ use tidegate_types::NodeId;
 /// The most shards of one node. Turning it up costs memory: rings go from each shard to each.
 pub const MOST_SHARDS: u16 = 128;
 
+/// The usual bound on connected sockets at one address.
+pub const CONNECTED_SOCKETS: u16 = 64;
+
 /// How a node's shards are set up.
 #[derive(Clone, Debug)]
 pub struct ShardsConfig {
@@ -34,6 +37,10 @@ pub struct ShardsConfig {
     pub receive_queue_bytes: usize,
     /// Wanted size of each socket's send queue; the system may grant less. Turning it up trades drops for delay.
     pub send_queue_bytes: usize,
+    /// How many transports that moved away may have a connected socket at each address of each shard; those of the others
+    /// go on being handed over. Each costs a descriptor, and every other flow there about 6 ns a packet on kernels
+    /// before 6.13. With `single_port` there are none.
+    pub connected_sockets: u16,
     /// Slots of the ring between one shard and another (about 200 bytes each, for each ordered pair of shards).
     pub ring_slots: usize,
     /// How many commands may wait for one shard.
@@ -55,6 +62,7 @@ impl ShardsConfig {
             pin: false,
             receive_queue_bytes: 4 << 20,
             send_queue_bytes: 1 << 20,
+            connected_sockets: CONNECTED_SOCKETS,
             ring_slots: 1_024,
             command_slots: 1_024,
         }

@@ -16,6 +16,11 @@ impl Counter {
         self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
     }
 
+    /// Takes back some of what was added; only the owning thread may call it.
+    pub(crate) fn take(&self, count: u64) {
+        self.0.store(self.get().wrapping_sub(count), Ordering::Relaxed);
+    }
+
     /// Adds, from any thread.
     pub(crate) fn add_shared(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
@@ -83,6 +88,9 @@ pub(crate) struct Counters {
     pub(crate) segmented_datagrams: Counter,
     pub(crate) crossings_in: Counter,
     pub(crate) crossings_out: Counter,
+    pub(crate) handed_over: Counter,
+    pub(crate) connected_sockets: Counter,
+    pub(crate) connected_failures: Counter,
     pub(crate) streams_accepted: Counter,
     pub(crate) turns: Counter,
     dropped: [Counter; Dropped::ALL.len()],
@@ -138,6 +146,9 @@ impl Counters {
             segmented_datagrams: self.segmented_datagrams.get(),
             crossings_in: self.crossings_in.get(),
             crossings_out: self.crossings_out.get(),
+            handed_over: self.handed_over.get(),
+            connected_sockets: self.connected_sockets.get(),
+            connected_failures: self.connected_failures.get(),
             streams_accepted: self.streams_accepted.get(),
             turns: self.turns.get(),
             wakes,
@@ -172,6 +183,12 @@ pub struct ShardCounters {
     pub crossings_in: u64,
     /// Crossings that went to other shards.
     pub crossings_out: u64,
+    /// Datagrams handed over to the shard where their transport stands.
+    pub handed_over: u64,
+    /// Connected sockets open now, of transports that moved here.
+    pub connected_sockets: u64,
+    /// Those that could not be opened: their datagrams are handed over.
+    pub connected_failures: u64,
     /// TCP streams let in (ICE-TCP).
     pub streams_accepted: u64,
     /// Turns of the loop.

@@ -3,10 +3,11 @@
 
 use crate::group::{Batch, Message};
 use crate::send::{CALL_MESSAGES, Outlet as _};
-use crate::socket::Sockets;
+use crate::socket::{Port, Sockets};
 use mio::Poll;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_media::io::{Class, Tuple};
 
@@ -71,7 +72,7 @@ impl Floor {
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let poll = Poll::new()?;
-        let sockets = Sockets::new(vec![socket].into(), 0..1, poll.registry())?;
+        let sockets = Sockets::new(Arc::new([Port::new(socket, 0)]), 0..1, poll.registry())?;
         Ok(Self { sockets, _poll: poll, order: Vec::new(), messages: Vec::new() })
     }
 

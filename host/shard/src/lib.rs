@@ -24,7 +24,7 @@
 //! # Ok::<(), tidegate_shard::StartError>(())
 //! ```
 //!
-//! The only crate with unsafe code: the two system calls that no safe binding covers, in `socket::linux`.
+//! The only crate with unsafe code: the few system calls that no safe binding covers, in `socket::linux`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod bell;
@@ -43,7 +43,7 @@ mod stream;
 pub mod turn;
 mod waiting;
 
-pub use config::{MOST_SHARDS, ShardsConfig, StartError};
+pub use config::{CONNECTED_SOCKETS, MOST_SHARDS, ShardsConfig, StartError};
 pub use counters::ShardCounters;
 pub use shards::{FromShard, QueueError, Seat, ShardSetup, Shards, Sink, prepare, start};
 pub use stream::fuzz_frames;

@@ -6,11 +6,12 @@ use crate::bind::{Bound, bind};
 use crate::config::{ShardsConfig, StartError};
 use crate::counters::{Counters, ShardCounters};
 use crate::ring::{Rings, mesh};
+use crate::socket::{MAY_JOIN, Port};
 use crate::turn::{Flow, ShardLoop};
 use mio::Poll;
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -48,7 +49,7 @@ pub struct ShardSetup {
 pub struct Seat {
     pub(crate) setup: ShardSetup,
     /// The whole node's, and which of them are this shard's own.
-    pub(crate) sockets: Arc<[UdpSocket]>,
+    pub(crate) sockets: Arc<[Port]>,
     pub(crate) own_sockets: Range<usize>,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) poll: Poll,
@@ -125,7 +126,7 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
     let stopping = Arc::new(AtomicBool::new(false));
     let mut desks = Vec::new();
     let mut seats = Vec::new();
-    let (sockets, bound) = pool(bound);
+    let (sockets, bound) = pool(bound, config);
     for ((((shard, bound), poll), bell), rings) in (0..).zip(bound).zip(polls).zip(bells).zip(rings) {
         let ((own_sockets, listeners, candidates), sockets) = (bound, Arc::clone(&sockets));
         let setup = ShardSetup { place: Place { node: config.node, shard: ShardIndex(shard) }, candidates };
@@ -159,11 +160,13 @@ pub fn prepare(config: &ShardsConfig, sink: Sink) -> Result<(Shards, Vec<Seat>),
 type Own = (Range<usize>, Vec<TcpListener>, Vec<Candidate>);
 
 /// All sockets of the node, shard by shard, and for each shard which are its own and what it announces.
-fn pool(bound: Vec<Bound>) -> (Arc<[UdpSocket]>, Vec<Own>) {
+fn pool(bound: Vec<Bound>, config: &ShardsConfig) -> (Arc<[Port]>, Vec<Own>) {
+    // Behind one port the kernel spreads flows over all of its sockets: none of them may take what it likes.
+    let most = if MAY_JOIN && !config.single_port { config.connected_sockets } else { 0 };
     let mut sockets = Vec::new();
     let shards = bound.into_iter().map(|bound| {
         let first = sockets.len();
-        sockets.extend(bound.sockets);
+        sockets.extend(bound.sockets.into_iter().map(|socket| Port::new(socket, most)));
         (first..sockets.len(), bound.listeners, bound.candidates)
     });
     let shards = shards.collect();

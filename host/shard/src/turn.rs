@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
-use tidegate_media::io::Incoming;
+use tidegate_media::io::{Crossing, Incoming};
 use tidegate_media::shed::{Level, TICK};
 use tidegate_media::{Engine, EngineCounters};
 use tidegate_types::command::Command;
@@ -40,7 +40,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const RING_RETRY: Duration = Duration::from_millis(1);
 /// What a datagram takes of the kernel's memory besides its bytes, about.
 const DATAGRAM_MEMORY: u64 = 768;
-/// Readiness events of one poll: more sockets than a shard has.
+/// Readiness events of one poll; the others come with the next.
 const POLL_EVENTS: usize = 64;
 
 /// Whether the loop goes on.
@@ -217,7 +217,7 @@ impl ShardLoop {
     /// Reads until there is nothing more, and hands it to the engine; what comes of it goes out together. A picture's
     /// packets arrive one by one: those that come while the first is worked on leave in the same runs as it does.
     fn receive(&mut self) {
-        for socket in 0..self.sockets.len() {
+        for socket in 0..self.sockets.readers() {
             for _ in 0..TURN_RECEIVES {
                 if !self.sockets.is_readable(socket) {
                     break;
@@ -278,7 +278,7 @@ impl ShardLoop {
             self.next_report = now.instant + REPORT_INTERVAL;
             let load = self.measure_load(now.instant);
             (self.sink)(self.place, FromShard::Report(Report::Load(load)));
-            self.sockets.streams().sweep(now.instant);
+            self.sockets.sweep(now.instant, &self.counters);
         }
     }
 
@@ -327,7 +327,13 @@ impl ShardLoop {
     /// After each input: everything that the engine wants done, but datagrams, which gather for a while.
     fn drain(&mut self, now: Now) {
         let output = self.engine.output();
+        for change in output.flows.drain(..) {
+            self.sockets.follow(change, self.poll.registry(), &self.counters);
+        }
         for (to, crossing) in output.crossings.drain(..) {
+            if matches!(crossing, Crossing::Datagram(_)) {
+                self.counters.handed_over.add(1);
+            }
             self.rings.send(to, crossing, &self.counters);
         }
         for reply in output.replies.drain(..) {

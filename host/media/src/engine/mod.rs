@@ -12,6 +12,7 @@ mod checks;
 mod commands;
 mod data;
 mod feedback;
+mod flows;
 mod heard;
 mod housekeeping;
 mod moves;
@@ -337,6 +338,7 @@ impl Engine {
                 }
             }
         }
+        self.note_flow(slot);
     }
 
     /// A peer became reachable: whatever it waits for is asked for now.

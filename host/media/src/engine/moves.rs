@@ -106,6 +106,7 @@ impl Engine {
         let mut transport = self.transports.get_mut(slot)?.take()?;
         self.transport_ids.remove(&transport.id);
         self.data.leave(transport.router, slot);
+        self.drop_flow(&mut transport);
         let flows = transport.association.validated().collect::<Vec<_>>();
         self.routes.end(slot, &transport.ufrags, &flows);
         for consumer in transport.consumers.iter_mut().flatten() {
@@ -131,6 +132,7 @@ impl Engine {
         let Departure { transport, stations } = departure;
         let id = transport.id;
         let slot = self.place_transport(transport);
+        self.note_flow(slot);
         for station in stations {
             self.settle(now, slot, station);
         }

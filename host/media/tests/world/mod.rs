@@ -6,13 +6,13 @@ pub(crate) mod person;
 
 use person::{Person, Plan};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_media::association::{AssociationConfig, Identity};
-use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
+use tidegate_media::io::{Crossing, FlowChange, Incoming, Secrets, Tuple};
 use tidegate_media::shed::Level;
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportDump, TransportLimits};
@@ -64,6 +64,8 @@ pub(crate) struct World {
     events: BTreeMap<u64, Event>,
     count: u64,
     attempts: BTreeMap<(usize, bool, u32, u16), u64>,
+    /// Which flows each engine says that its transports are reached by.
+    flows: Vec<BTreeSet<Tuple>>,
     /// How often each relay packet was carried.
     carried: BTreeMap<(RelayId, u64), u64>,
     requests: u64,
@@ -115,6 +117,7 @@ impl World {
             events: BTreeMap::new(),
             count: 0,
             attempts: BTreeMap::new(),
+            flows: vec![BTreeSet::new(); shards],
             carried: BTreeMap::new(),
             requests: 0,
             moved: 0,
@@ -276,6 +279,22 @@ impl World {
         Ok(())
     }
 
+    /// Every person's flow is said to be where its transport stands, and nowhere else.
+    pub(crate) fn assert_flows_are_at_home(&self) {
+        for (shard, flows) in self.flows.iter().enumerate() {
+            let people = (0..self.people.len()).filter(|person| self.homes[*person] == shard);
+            let wanted = people.map(|person| Tuple { socket: 0, remote: person_address(person) }).collect();
+            assert_eq!(*flows, wanted, "seed {}: shard {shard}", self.seed);
+        }
+    }
+
+    /// A person's transport ends.
+    pub(crate) fn close_person(&mut self, person: usize) {
+        let transport = TransportId(person as u64);
+        self.command(self.homes[person], CommandBody::CloseTransport { transport }).expect("closes");
+        self.homes[person] = usize::MAX;
+    }
+
     fn push(&mut self, after: Duration, event: Event) {
         self.count += 1;
         self.queue.push(Reverse((self.now.instant + after, self.count)));
@@ -319,6 +338,13 @@ impl World {
 
     fn drain_engine(&mut self, shard: usize) {
         let output = self.engines[shard].output();
+        for change in std::mem::take(&mut output.flows) {
+            let is_new = match change {
+                FlowChange::Here(tuple) => self.flows[shard].insert(tuple),
+                FlowChange::Left(tuple) => self.flows[shard].remove(&tuple),
+            };
+            assert!(is_new, "seed {}: {change:?} is told twice", self.seed);
+        }
         let datagrams = std::mem::take(&mut output.datagrams);
         let crossings = std::mem::take(&mut output.crossings);
         for report in std::mem::take(&mut output.reports) {

@@ -1,5 +1,7 @@
-//! Linux: `recvmmsg` with UDP_GRO, `sendmmsg` with UDP_SEGMENT. All unsafe code of the host is here, in the
-//! functions that prepare and read what these two calls are given. Knows nothing of queues or order.
+//! Linux: `recvmmsg` with UDP_GRO, `sendmmsg` with UDP_SEGMENT. All unsafe code of the host is here and in `join`, in
+//! the functions that prepare and read what system calls are given. Knows nothing of queues or order.
+
+mod join;
 
 use super::{Arrivals, Options};
 use crate::group::{Batch, Message};
@@ -13,12 +15,17 @@ use std::mem::{size_of, zeroed};
 use std::net::{
     SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener as BoundListener, UdpSocket as BoundSocket,
 };
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::ptr::{null_mut, read_unaligned, write_unaligned};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_types::Buffer;
 use tidegate_types::packet::BUFFER_BYTES;
+
+pub(crate) use join::{join, turn_away};
+
+/// A moved transport's datagrams can be had by a socket that joins the port.
+pub(crate) const MAY_JOIN: bool = true;
 
 /// UDP_SEGMENT is tried, and rested where it is refused.
 pub(super) const MAY_SEGMENT: bool = true;
@@ -46,19 +53,25 @@ pub(crate) fn open(address: SocketAddr, options: Options) -> io::Result<BoundSoc
     }
     if options.shared {
         sockopt::set_socket_reuseport(&socket, true)?;
+    } else if let Err(error) = join::found_group(socket.as_fd()) {
+        tracing::debug!(%error, "no connected sockets: what moves goes on arriving at its old shard");
     }
-    // Forcing needs a privilege; without it the system's limit applies, and the default is a last resort.
-    if sockopt::set_socket_recv_buffer_size_force(&socket, options.receive_queue_bytes).is_err() {
-        let _ = sockopt::set_socket_recv_buffer_size(&socket, options.receive_queue_bytes);
-    }
-    if sockopt::set_socket_send_buffer_size_force(&socket, options.send_queue_bytes).is_err() {
-        let _ = sockopt::set_socket_send_buffer_size(&socket, options.send_queue_bytes);
-    }
+    set_queues(&socket, options.receive_queue_bytes, options.send_queue_bytes);
     if let Err(error) = merge_arrivals(socket.as_raw_fd()) {
         tracing::debug!(%error, "no UDP_GRO: bursts are received one by one");
     }
     rustix::net::bind(&socket, &address)?;
     Ok(BoundSocket::from(socket))
+}
+
+/// Forcing needs a privilege; without it the system's limit applies, and the default is a last resort.
+fn set_queues(socket: &OwnedFd, receive_bytes: usize, send_bytes: usize) {
+    if sockopt::set_socket_recv_buffer_size_force(socket, receive_bytes).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(socket, receive_bytes);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, send_bytes).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(socket, send_bytes);
+    }
 }
 
 /// Opens, binds and opens for connections one non-blocking TCP socket.

@@ -1,7 +1,8 @@
 //! A shard's sockets: one batch of datagrams in, one batch of messages out, readiness. It reads its own only, and may
-//! send from any of its node: a peer whose transport moved here hears from the address that it knows. Knows nothing
-//! of what is sent to whom, or why.
+//! send from any of its node: a peer whose transport moved here hears from the address that it knows. What such a peer
+//! sends comes by a connected socket of its own. Knows nothing of what is sent to whom, or why.
 
+mod connected;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -15,20 +16,22 @@ use portable as system;
 use crate::counters::{Counters, Dropped};
 use crate::group::{Batch, Message, answerable};
 use crate::send::{Blame, Outlet, range};
-use crate::stream::Streams;
+use crate::stream::{FIRST, Streams};
+use connected::Connected;
 use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use std::io;
-use std::net::{SocketAddr, UdpSocket as BoundSocket};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_media::io::{Incoming, Tuple};
+use tidegate_media::io::{FlowChange, Incoming, Tuple};
 use tidegate_types::packet::BUFFER_BYTES;
 use tidegate_types::{Buffer, Pool};
 
-pub(crate) use system::{cpu_time, listen, open, pin_to_core};
+pub(crate) use connected::Port;
+pub(crate) use system::{MAY_JOIN, cpu_time, listen, open, pin_to_core};
 
 /// How one socket is opened.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +48,9 @@ pub(crate) struct Options {
 pub(crate) struct Sockets {
     /// Other shards' are opened once something is sent from them.
     sockets: Vec<Option<Watched>>,
-    node: Arc<[BoundSocket]>,
+    ports: Arc<[Port]>,
     own: Range<usize>,
+    connected: Connected,
     streams: Streams,
     receive: system::ReceiveSpace,
     send: system::SendSpace,
@@ -79,16 +83,17 @@ impl Watched {
 impl Sockets {
     /// Takes a node's bound, non-blocking sockets and has `registry` watch this shard's own for datagrams; tokens are
     /// positions.
-    pub(crate) fn new(node: Arc<[BoundSocket]>, own: Range<usize>, registry: &Registry) -> io::Result<Self> {
-        let mut sockets: Vec<Option<Watched>> = node.iter().map(|_| None).collect();
+    pub(crate) fn new(ports: Arc<[Port]>, own: Range<usize>, registry: &Registry) -> io::Result<Self> {
+        let mut sockets: Vec<Option<Watched>> = ports.iter().map(|_| None).collect();
         for position in own.clone() {
-            let mut udp = UdpSocket::from_std(node[position].try_clone()?);
+            let mut udp = UdpSocket::from_std(ports[position].socket.try_clone()?);
             registry.register(&mut udp, Token(position), Interest::READABLE)?;
             let watched = Watched::new(udp, true);
             sockets[position] = Some(watched);
         }
         let (receive, send) = (system::ReceiveSpace::new(), system::SendSpace::new());
-        Ok(Self { sockets, node, own, streams: Streams::none(), receive, send })
+        let (connected, streams) = (Connected::default(), Streams::none());
+        Ok(Self { sockets, ports, own, connected, streams, receive, send })
     }
 
     /// With TCP beside them.
@@ -101,30 +106,65 @@ impl Sockets {
         self.sockets.len()
     }
 
+    /// How many may be read: connected ones stand behind the node's.
+    pub(crate) fn readers(&self) -> usize {
+        self.sockets.len() + self.connected.len()
+    }
+
     /// The poll said something about a token; other tokens than ours are ignored.
     pub(crate) fn note(&mut self, event: &Event) {
         let position = event.token().0;
+        let arrived = event.is_readable() || event.is_error();
+        if let Some(slot) = self.connected.slot(event.token()) {
+            return self.connected.note(slot, arrived);
+        }
         if position >= self.sockets.len() {
             return self.streams.note(event);
         }
         let Some(socket) = self.sockets.get_mut(position).and_then(Option::as_mut) else { return };
-        socket.readable |= self.own.contains(&position) && (event.is_readable() || event.is_error());
+        socket.readable |= self.own.contains(&position) && arrived;
         socket.writable |= event.is_writable();
     }
 
     /// Whether a read may find something.
-    pub(crate) fn is_readable(&self, index: usize) -> bool {
-        self.sockets[index].as_ref().is_some_and(|socket| socket.readable)
+    pub(crate) fn is_readable(&self, reader: usize) -> bool {
+        match reader.checked_sub(self.sockets.len()) {
+            None => self.sockets[reader].as_ref().is_some_and(|socket| socket.readable),
+            Some(slot) => self.connected.is_readable(slot),
+        }
     }
 
     /// Whether any read may find something.
     pub(crate) fn any_readable(&self) -> bool {
-        self.own.clone().any(|index| self.is_readable(index)) || self.streams.any_ready()
+        self.own.clone().any(|index| self.is_readable(index))
+            || self.connected.iter().any(|socket| socket.readable)
+            || self.streams.any_ready()
+    }
+
+    /// A transport's flow arrives here from now on, or no more. What arrives here anyhow, or at a stream, stays so.
+    pub(crate) fn follow(&mut self, change: FlowChange, registry: &Registry, counters: &Counters) {
+        let (FlowChange::Here(tuple) | FlowChange::Left(tuple)) = change;
+        let index = usize::from(tuple.socket);
+        let Some(port) = self.ports.get(index).filter(|_| tuple.socket < FIRST && !self.own.contains(&index))
+        else {
+            return;
+        };
+        match change {
+            FlowChange::Here(_) => self.connected.follow(tuple, port, registry, counters),
+            FlowChange::Left(_) => self.connected.leave(tuple, Instant::now()),
+        }
+    }
+
+    /// Closes what is no longer wanted, about once a second.
+    pub(crate) fn sweep(&mut self, now: Instant, counters: &Counters) {
+        self.connected.sweep(now, &self.ports, counters);
+        self.streams.sweep(now);
     }
 
     /// How long the receive queue that is longest not empty has been so: what waits in it is no older.
     fn receive_age(&self, now: Instant) -> Duration {
-        let oldest = self.sockets.iter().flatten().filter_map(|socket| socket.since).min();
+        let all = self.sockets.iter().flatten().chain(self.connected.iter());
+        let oldest = all.filter_map(|socket| socket.since).min();
         oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
@@ -135,7 +175,7 @@ impl Sockets {
         if age.is_zero() {
             return age;
         }
-        let own = self.sockets[self.own.clone()].iter().flatten();
+        let own = self.sockets[self.own.clone()].iter().flatten().chain(self.connected.iter());
         let Some(unread) = own.map(|socket| system::unread_bytes(&socket.udp)).sum::<Option<u64>>() else {
             return age;
         };
@@ -152,10 +192,11 @@ impl Sockets {
     }
 
     /// Some time has passed since the last read: the next may find something that no poll has told of yet.
-    pub(crate) fn look_again(&mut self, index: usize) {
-        let is_own = self.own.contains(&index);
-        if let Some(socket) = self.sockets[index].as_mut().filter(|_| is_own) {
-            socket.readable = true;
+    pub(crate) fn look_again(&mut self, reader: usize) {
+        match reader.checked_sub(self.sockets.len()) {
+            Some(slot) => self.connected.note(slot, true),
+            None if !self.own.contains(&reader) => {}
+            None => self.sockets[reader].iter_mut().for_each(|socket| socket.readable = true),
         }
     }
 
@@ -171,8 +212,8 @@ impl Sockets {
 
     /// Opens another shard's socket, to send from it.
     fn open_to_send(&mut self, index: usize) -> io::Result<()> {
-        let socket = self.node.get(index).ok_or(io::ErrorKind::NotFound)?;
-        let udp = UdpSocket::from_std(socket.try_clone()?);
+        let port = self.ports.get(index).ok_or(io::ErrorKind::NotFound)?;
+        let udp = UdpSocket::from_std(port.socket.try_clone()?);
         self.sockets[index] = Some(Watched::new(udp, false));
         Ok(())
     }
@@ -204,15 +245,19 @@ impl Sockets {
     /// Reads one batch into buffers of `pool` and appends it to `into`.
     pub(crate) fn receive(
         &mut self,
-        index: usize,
+        reader: usize,
         pool: &mut Pool,
         into: &mut Vec<Incoming>,
         counters: &Counters,
     ) {
         counters.receive_calls.add(1);
-        let Some(socket) = self.sockets[index].as_mut() else { return };
+        let found = match reader.checked_sub(self.sockets.len()) {
+            None => self.sockets[reader].as_mut().map(|socket| (socket, reader)),
+            Some(slot) => self.connected.get_mut(slot),
+        };
+        let Some((socket, port)) = found else { return };
         socket.since.get_or_insert_with(Instant::now);
-        let mut arrivals = Arrivals { socket: index, at: None, pool, into, counters };
+        let mut arrivals = Arrivals { socket: port, at: None, pool, into, counters };
         match self.receive.receive(&socket.udp, &mut arrivals) {
             Ok(count) if count < system::RECEIVE_MESSAGES => socket.found_empty(),
             Ok(_) => {}

@@ -29,6 +29,19 @@ pub(crate) fn listen(address: SocketAddr, _shared: bool) -> io::Result<BoundList
     Ok(listener)
 }
 
+/// Only Linux gives one flow of a port to another socket.
+pub(crate) const MAY_JOIN: bool = false;
+
+/// Not possible here.
+pub(crate) fn join(_own: &BoundSocket, _remote: SocketAddr) -> io::Result<BoundSocket> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// There is none to turn away.
+pub(crate) fn turn_away(_socket: &UdpSocket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// CPU time of the calling thread: not known here.
 pub(crate) fn cpu_time() -> Duration {
     Duration::ZERO

@@ -1,11 +1,12 @@
 //! Stories over real loopback sockets.
 
-use super::{Options, Sockets, open};
+use super::{Options, Port, Sockets, open};
 use crate::counters::{Counters, Dropped};
 use crate::load::Delays;
 use crate::send::{Meter, Sender};
 use mio::{Events, Poll};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_media::io::{Class, Datagrams, Incoming, Tuple};
 use tidegate_types::Pool;
@@ -32,7 +33,7 @@ impl Story {
         let poll = Poll::new().expect("poll");
         let bound = open(SocketAddr::from(([127, 0, 0, 1], 0)), OPTIONS).expect("loopback");
         let address = bound.local_addr().expect("bound");
-        let sockets = Sockets::new(vec![bound].into(), 0..1, poll.registry()).expect("watched");
+        let sockets = Sockets::new(Arc::new([Port::new(bound, 0)]), 0..1, poll.registry()).expect("watched");
         Self {
             poll,
             sockets,
@@ -181,7 +182,8 @@ fn an_ipv6_peer_is_answered_where_it_asked_from() {
     let mut story = Story::new();
     let bound = open("[::1]:0".parse().expect("address"), OPTIONS).expect("loopback");
     story.address = bound.local_addr().expect("bound");
-    story.sockets = Sockets::new(vec![bound].into(), 0..1, story.poll.registry()).expect("watched");
+    story.sockets =
+        Sockets::new(Arc::new([Port::new(bound, 0)]), 0..1, story.poll.registry()).expect("watched");
     peer.send_to(b"hello", story.address).expect("sent");
     let incoming = story.receive(1);
     assert_eq!(incoming[0].tuple.remote, peer.local_addr().expect("bound"));
