@@ -138,3 +138,60 @@ fn whatever_else_is_wrong_ends_it_with_1_and_one_line_that_says_what_to_do() {
         assert!(lines[0].contains(names), "{arguments:?}: {said}");
     }
 }
+
+/// `tidegate policy …` against a host: whether it went well, and what it said.
+fn policy(host: &Host, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.arg("policy").args(arguments).args(["--host", &host.address.to_string()]);
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("the command runs");
+    let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (status.success(), said)
+}
+
+#[test]
+fn a_running_host_is_given_another_policy_and_its_old_one_back() {
+    let host = Host::start(&[]);
+    let (done, before) = policy(&host, &["list"]);
+    assert!(done && before.contains("allocate 1: allocate-pack"), "{before}");
+    let (done, said) = policy(&host, &["swap", "allocate=allocate-spread"]);
+    assert!(
+        done && said.contains("in force: allocate-spread") && said.contains("before: allocate-pack"),
+        "{said}"
+    );
+    assert!(host.get("/metrics").contains("name=\"allocate-spread\""));
+    let (done, said) = policy(&host, &["swap", "allocate=allocate-spread"]);
+    assert!(!done && said.contains("policy-unchanged"), "{said}");
+    let (done, said) = policy(&host, &["swap", "allocate=auth-open"]);
+    assert!(!done && said.contains("needs the export") && said.contains("give it there"), "{said}");
+    let (done, said) = policy(&host, &["back", "allocate"]);
+    assert!(done && said.contains("in force again: allocate-pack"), "{said}");
+    let (done, said) = policy(&host, &["back", "share"]);
+    assert!(!done && said.contains("authorize, allocate, balance"), "{said}");
+    let (done, said) = policy(&host, &["explain", "--last", "3"]);
+    assert!(done && (said.contains("by        balance-steady") || said.contains("decided yet")), "{said}");
+}
+
+#[test]
+fn a_changed_file_comes_in_force_by_itself_and_a_broken_one_does_not() {
+    let file = std::env::temp_dir().join(format!("tidegate-watched-{}.wasm", std::process::id()));
+    let put = |name: &str| {
+        std::fs::write(&file, tidegate::stock::stock(name).expect("it is stock")).expect("written");
+    };
+    put("allocate-pack");
+    let choice = format!("allocate={}", file.display());
+    let host = Host::start(&["--policy", &choice, "--policy-watch"]);
+    let until = |wanted: &str| {
+        let began = Instant::now();
+        while !policy(&host, &["list"]).1.contains(wanted) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{wanted} does not come");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until("allocate 1: allocate-pack");
+    put("allocate-spread");
+    until("allocate 1: allocate-spread");
+    std::fs::write(&file, "no component").expect("written");
+    put("allocate-pack");
+    until("allocate 1: allocate-pack");
+    let _ = std::fs::remove_file(&file);
+}

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::node::Node;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use tidegate_types::decision::Decision;
 use tidegate_types::transport::Fingerprint;
 
 /// What is worth telling of a configuration.
@@ -22,10 +23,12 @@ impl Banner {
     /// Reads what is worth telling.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let decided =
-            |(decision, choice): (&tidegate_types::decision::Decision, &crate::config::PolicyChoice)| {
-                format!("{}={}", decision.name(), choice.component)
-            };
+        let decided = |(decision, choice): (&Decision, &crate::config::PolicyChoice)| {
+            let next = config.authorize_next.iter().filter(|_| *decision == Decision::Authorize);
+            let chain: Vec<&str> =
+                std::iter::once(choice).chain(next).map(|choice| choice.component.as_str()).collect();
+            format!("{}={}", decision.name(), chain.join(","))
+        };
         Self {
             scheme: if config.speaks_tls() { "https" } else { "http" },
             self_signed: config.tls_self_signed,

@@ -1,9 +1,8 @@
 //! From a policy's name to its component: stock ones by name, any other by path. Knows nothing of what a
 //! component holds.
 
-use crate::config::PolicyChoice;
+use crate::config::{Config, PolicyChoice};
 use crate::stock;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
@@ -30,17 +29,27 @@ pub enum ComponentError {
 }
 
 /// Every decision's component and configuration.
-pub(crate) fn policies(choices: &BTreeMap<Decision, PolicyChoice>) -> Result<PolicyConfig, ComponentError> {
-    let plugin = |decision| plugin(decision, choices.get(&decision));
-    Ok(PolicyConfig::new(
-        plugin(Decision::Authorize)?,
-        plugin(Decision::Allocate)?,
-        plugin(Decision::Balance)?,
-    ))
+pub(crate) fn policies(config: &Config) -> Result<PolicyConfig, ComponentError> {
+    let plugin = |decision| {
+        let choice = config.policies.get(&decision).cloned();
+        plugin(decision, choice.unwrap_or_else(|| PolicyChoice::unconfigured(String::new())))
+    };
+    let next = config.authorize_next.iter().cloned();
+    Ok(PolicyConfig {
+        authorize_next: next
+            .map(|choice| self::plugin(Decision::Authorize, choice))
+            .collect::<Result<_, _>>()?,
+        on_failure: config.on_failure,
+        ..PolicyConfig::new(
+            plugin(Decision::Authorize)?,
+            plugin(Decision::Allocate)?,
+            plugin(Decision::Balance)?,
+        )
+    })
 }
 
-fn plugin(decision: Decision, choice: Option<&PolicyChoice>) -> Result<PluginConfig, ComponentError> {
-    let choice = choice.cloned().unwrap_or_else(|| PolicyChoice::unconfigured(String::new()));
+/// One component and its configuration.
+pub(crate) fn plugin(decision: Decision, choice: PolicyChoice) -> Result<PluginConfig, ComponentError> {
     let source = source(decision, choice.component)?;
     Ok(PluginConfig { source, configuration: choice.configuration })
 }

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tidegate_policy::OnFailures;
 use tidegate_types::Secret;
-use tidegate_types::decision::Decision;
+use tidegate_types::decision::{Decision, OnFailure};
 use tidegate_types::transport::SrtpProfile;
 
 /// The environment variable that may hold the admin token.
 pub const ADMIN_TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
 
 /// The stock component that lets everybody in.
-const OPEN: &str = "auth-open";
+pub(crate) const OPEN: &str = "auth-open";
 
 /// The shortest admin token taken, in bytes: what is guessed within a lifetime guards nothing.
 const ADMIN_TOKEN_BYTES: usize = 16;
@@ -58,6 +59,14 @@ pub struct Config {
     pub shed_delay: Option<Duration>,
     /// What decides.
     pub policies: BTreeMap<Decision, PolicyChoice>,
+    /// Asked after authorize's first, in this order, as long as nobody refuses.
+    pub authorize_next: Vec<PolicyChoice>,
+    /// What becomes of a question that its policy does not answer.
+    pub on_failure: OnFailures,
+    /// Changed component files come in force by themselves.
+    pub policy_watch: bool,
+    /// `auth-open` may decide here.
+    pub open_allowed: bool,
     /// This node's name.
     pub node_name: String,
     /// This node's region; empty if none.
@@ -100,6 +109,17 @@ pub enum ConfigError {
         /// Where it stops being JSON.
         error: serde_json::Error,
     },
+    /// More than one where one decides.
+    #[error("--policy {0} names several components, but only authorize asks more than one: name one")]
+    OneOnly(&'static str),
+    /// A configuration for nobody.
+    #[error("--policy-config {decision}.{position} has no component: --policy {decision} names fewer")]
+    NoPosition {
+        /// Of which decision.
+        decision: &'static str,
+        /// For which of its chain.
+        position: usize,
+    },
     /// A token too easily guessed.
     #[error(
         "the admin token has {0} bytes, at least {ADMIN_TOKEN_BYTES} are needed: make one with `openssl rand -hex 32`"
@@ -137,6 +157,10 @@ impl Config {
             moves_per_minute: 60,
             shed_delay: Some(tidegate_media::shed::WATERMARK),
             policies: stock_policies(),
+            authorize_next: Vec::new(),
+            on_failure: OnFailures::usual(),
+            policy_watch: false,
+            open_allowed: true,
             node_name: "local".to_owned(),
             region: String::new(),
         }
@@ -147,8 +171,9 @@ impl Config {
     /// # Errors
     /// One line that says what to do.
     pub fn resolve(options: Options, admin_token: Option<String>) -> Result<Self, ConfigError> {
-        let policies = choose(&options)?;
-        if !options.allow_open && !options.listen.ip().is_loopback() && decided_by(&policies, OPEN) {
+        let (policies, authorize_next) = choose(&options)?;
+        let open_allowed = options.allow_open || options.listen.ip().is_loopback();
+        if !open_allowed && policies.get(&Decision::Authorize).into_iter().chain(&authorize_next).all(open) {
             return Err(ConfigError::Open(options.listen));
         }
         Ok(Self {
@@ -172,6 +197,10 @@ impl Config {
                 .filter(|ms| *ms > 0)
                 .map(|ms| Duration::from_millis(ms.into())),
             policies,
+            authorize_next,
+            on_failure: on_failure(&options.on_failure),
+            policy_watch: options.policy_watch,
+            open_allowed,
             node_name: options.node_name,
             region: options.region,
         })
@@ -219,22 +248,46 @@ impl PolicyChoice {
     }
 }
 
-fn decided_by(policies: &BTreeMap<Decision, PolicyChoice>, component: &str) -> bool {
-    policies.get(&Decision::Authorize).is_some_and(|choice| choice.component == component)
+fn open(choice: &PolicyChoice) -> bool {
+    choice.component == OPEN
 }
 
-/// The last choice of each decision wins.
-fn choose(options: &Options) -> Result<BTreeMap<Decision, PolicyChoice>, ConfigError> {
-    let mut policies = stock_policies();
-    for (decision, component) in &options.policy {
-        policies.insert(*decision, PolicyChoice::unconfigured(component));
+fn on_failure(chosen: &[(Decision, OnFailure)]) -> OnFailures {
+    let mut failures = OnFailures::usual();
+    for (decision, what) in chosen {
+        *match decision {
+            Decision::Authorize => &mut failures.authorize,
+            Decision::Allocate => &mut failures.allocate,
+            Decision::Balance => &mut failures.balance,
+        } = *what;
     }
-    for (decision, text) in &options.policy_config {
-        if let Some(choice) = policies.get_mut(decision) {
-            choice.configuration = configuration(*decision, text)?;
+    failures
+}
+
+/// The last choice of each decision wins. What follows authorize's first stands apart.
+fn choose(options: &Options) -> Result<(BTreeMap<Decision, PolicyChoice>, Vec<PolicyChoice>), ConfigError> {
+    let mut policies = stock_policies();
+    let mut next = Vec::new();
+    for (decision, component) in &options.policy {
+        let mut components = component.split(',').map(PolicyChoice::unconfigured);
+        let first = components.next().unwrap_or_else(|| PolicyChoice::unconfigured(""));
+        policies.insert(*decision, first);
+        let rest: Vec<PolicyChoice> = components.collect();
+        match decision {
+            Decision::Authorize => next = rest,
+            Decision::Allocate | Decision::Balance if rest.is_empty() => {}
+            Decision::Allocate | Decision::Balance => return Err(ConfigError::OneOnly(decision.name())),
         }
     }
-    Ok(policies)
+    for (decision, position, text) in &options.policy_config {
+        let choice = match position {
+            1 => policies.get_mut(decision),
+            position => next.get_mut(position - 2).filter(|_| *decision == Decision::Authorize),
+        };
+        let none = || ConfigError::NoPosition { decision: decision.name(), position: *position };
+        choice.ok_or_else(none)?.configuration = configuration(*decision, text)?;
+    }
+    Ok((policies, next))
 }
 
 fn configuration(decision: Decision, text: &str) -> Result<serde_json::Value, ConfigError> {
@@ -339,6 +392,26 @@ mod tests {
         assert!(matches!(token("short"), Err(ConfigError::ShortToken(5))));
         let missing = resolve(&["--admin-token-file", "/nowhere/token"], None).expect_err("no such file");
         assert!(missing.to_string().contains("/nowhere/token"), "{missing}");
+    }
+
+    #[test]
+    fn a_chain_is_named_with_commas_and_configured_by_position() {
+        let config = resolve(
+            &["--policy", "authorize=auth-open,auth-token", "--policy-config", r#"authorize.2={"keys":[]}"#],
+            None,
+        )
+        .expect("the flags are sound");
+        assert_eq!(config.policies[&Decision::Authorize].component, "auth-open");
+        assert_eq!(config.authorize_next.len(), 1);
+        assert!(config.authorize_next[0].configuration.is_object());
+        let wrong = resolve(&["--policy", "allocate=a,b"], None).expect_err("one decides there");
+        assert!(wrong.to_string().contains("only authorize"), "{wrong}");
+        let wrong = resolve(&["--policy-config", "authorize.2={}"], None).expect_err("there is one");
+        assert!(wrong.to_string().contains("authorize.2"), "{wrong}");
+        let guarded = ["--listen", "[::]:7000", "--rtc-address", "192.0.2.1", "--policy"];
+        let open = |chain| resolve(&[&guarded[..], &[chain]].concat(), None);
+        assert!(open("authorize=auth-open,auth-open").is_err(), "everyone gets through both");
+        assert!(!open("authorize=auth-open,auth-token").expect("a token is asked for").open_allowed);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod assets;
 pub mod banner;
+mod change;
 mod clock;
 mod components;
 pub mod config;
@@ -22,10 +23,12 @@ mod mailbox;
 mod metrics;
 mod node;
 mod office;
+pub mod operate;
 mod operations;
 pub mod options;
 mod secrets;
 pub mod stock;
+mod watch;
 
 pub use components::ComponentError;
 pub use config::Config;

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 use tidegate_directory::DirectoryMetrics;
 use tidegate_shard::ShardCounters;
-use tidegate_types::decision::{Decision, PolicyInfo};
+use tidegate_types::decision::{BreakerState, Decision, PolicyInfo};
 
 /// Everything the node counts, at one moment.
 pub(crate) struct Numbers<'a> {
@@ -160,34 +160,59 @@ fn directory_families(page: &mut Page, directory: &DirectoryMetrics) {
     }
 }
 
+type OfPolicy = fn(&PolicyInfo) -> u64;
+
+/// One number a policy: name, help, value.
+const POLICY_FAMILIES: [(&str, &str, OfPolicy); 8] = [
+    ("tidegate_policy_generation", "Which load of which component decides; grows with each swap.", |of| {
+        of.generation
+    }),
+    ("tidegate_policy_breaker_open", "1 while it is not asked because it failed again and again.", |of| {
+        u64::from(of.breaker != BreakerState::Closed)
+    }),
+    ("tidegate_policy_calls_total", "Calls of each policy.", |of| of.calls),
+    ("tidegate_policy_latency_p50_ns", "Median latency of the last calls.", |of| of.latency_p50_ns),
+    ("tidegate_policy_latency_p99_ns", "99th percentile of latency of the last calls.", |of| {
+        of.latency_p99_ns
+    }),
+    ("tidegate_policy_shadow_calls", "Questions that the one in its shadow decided, too.", |of| {
+        of.shadow.as_ref().map_or(0, |shadow| shadow.calls)
+    }),
+    ("tidegate_policy_shadow_differences", "How many of them otherwise.", |of| {
+        of.shadow.as_ref().map_or(0, |shadow| shadow.differences)
+    }),
+    ("tidegate_policy_shadow_failures", "How many of them not at all.", |of| {
+        of.shadow.as_ref().map_or(0, |shadow| shadow.failures)
+    }),
+];
+
 fn policy_families(page: &mut Page, policies: &[PolicyInfo]) {
     page.family("tidegate_policy_info", "The policies in force.");
     for policy in policies {
-        let labels: [(&str, &dyn Display); 4] = [
+        let labels: [(&str, &dyn Display); 5] = [
             ("decision", &policy.decision.name()),
+            ("position", &policy.position),
             ("name", &policy.name),
             ("version", &policy.version),
             ("digest", &policy.digest),
         ];
         page.sample(&labels, 1);
     }
-    page.family("tidegate_policy_calls_total", "Calls of each policy.");
-    for policy in policies {
-        page.sample(&[("decision", &policy.decision.name())], policy.calls);
+    for (name, help, value) in POLICY_FAMILIES {
+        page.family(name, help);
+        for policy in policies {
+            let labels: [(&str, &dyn Display); 2] =
+                [("decision", &policy.decision.name()), ("position", &policy.position)];
+            page.sample(&labels, value(policy));
+        }
     }
     page.family("tidegate_policy_failures_total", "Calls without an answer, by kind.");
     for policy in policies {
         for (kind, count) in &policy.failures {
-            page.sample(&[("decision", &policy.decision.name()), ("kind", kind)], *count);
+            let labels: [(&str, &dyn Display); 3] =
+                [("decision", &policy.decision.name()), ("position", &policy.position), ("kind", kind)];
+            page.sample(&labels, *count);
         }
-    }
-    page.family("tidegate_policy_latency_p50_ns", "Median latency of the last calls.");
-    for policy in policies {
-        page.sample(&[("decision", &policy.decision.name())], policy.latency_p50_ns);
-    }
-    page.family("tidegate_policy_latency_p99_ns", "99th percentile of latency of the last calls.");
-    for policy in policies {
-        page.sample(&[("decision", &policy.decision.name())], policy.latency_p99_ns);
     }
 }
 
@@ -229,11 +254,18 @@ mod tests {
     use super::{Numbers, exposition};
     use std::collections::BTreeSet;
     use tidegate_directory::DirectoryMetrics;
-    use tidegate_types::decision::{Decision, PolicyInfo};
+    use tidegate_types::decision::{BreakerState, Decision, OnFailure, PolicyInfo};
 
     fn policy(name: &str) -> PolicyInfo {
         PolicyInfo {
             decision: Decision::Authorize,
+            position: 1,
+            generation: 4,
+            since_unix_ms: 1_000,
+            breaker: BreakerState::Open,
+            on_failure: OnFailure::Refuse,
+            previous: None,
+            shadow: None,
             name: name.to_owned(),
             version: "1".to_owned(),
             digest: "00".to_owned(),
@@ -269,6 +301,10 @@ mod tests {
         }
         assert!(page.contains("\ntidegate_directory_rooms 3\n"));
         assert!(page.contains(r#"name="with \"quotes\"\nand lines""#));
-        assert!(page.contains("tidegate_policy_failures_total{decision=\"authorize\",kind=\"trap\"} 2\n"));
+        assert!(page.contains(
+            "tidegate_policy_failures_total{decision=\"authorize\",position=\"1\",kind=\"trap\"} 2\n"
+        ));
+        assert!(page.contains("tidegate_policy_breaker_open{decision=\"authorize\",position=\"1\"} 1\n"));
+        assert!(page.contains("tidegate_policy_generation{decision=\"authorize\",position=\"1\"} 4\n"));
     }
 }

@@ -9,6 +9,7 @@ use crate::mailbox::{Letter, Mailbox};
 use crate::office::{Board, Office};
 use crate::operations::NodeOperations;
 use crate::secrets::{self, SystemSecrets};
+use crate::watch::Watch;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const SHARDS_END: Duration = Duration::from_millis(700);
 pub struct Node {
     shards: Arc<Shards>,
     policies: Arc<Policies>,
+    /// Where components are watched.
+    watch: Option<Watch>,
     control: Arc<Control>,
     office: JoinHandle<()>,
     stop: oneshot::Sender<String>,
@@ -66,6 +69,7 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (mailbox, letters) = Mailbox::new();
         let policies = Arc::new(start_policies(&config, mailbox.clone())?);
+        let watch = config.policy_watch.then(|| Watch::start(&policies));
         let shards = Arc::new(start_shards(&config, mailbox.clone())?);
         let board = Board::new();
         let operations = NodeOperations {
@@ -73,6 +77,7 @@ impl Node {
             policies: Arc::downgrade(&policies),
             board: board.clone(),
             mailbox,
+            open_allowed: config.open_allowed,
         };
         let (to_directory, requests) = mpsc::channel(REQUESTS);
         let control = Control::start(control_config(&config), to_directory, Arc::new(operations)).await?;
@@ -87,7 +92,8 @@ impl Node {
             board,
         };
         let (stop, stopped) = oneshot::channel();
-        Ok(Self { shards, policies, control, office: tokio::spawn(office.run(stopped)), stop })
+        let office = tokio::spawn(office.run(stopped));
+        Ok(Self { shards, policies, watch, control, office, stop })
     }
 
     /// Where HTTP and WebSocket are served.
@@ -119,6 +125,7 @@ impl Node {
         if let Some(control) = only(self.control, "control") {
             control.stop(message).await;
         }
+        drop(self.watch);
         let (shards, policies) = (only(self.shards, "shards"), only(self.policies, "policies"));
         let ended = tokio::task::spawn_blocking(move || {
             for place in shards.map(|shards| shards.stop(SHARDS_END)).unwrap_or_default() {
@@ -145,7 +152,7 @@ fn only<T>(part: Arc<T>, name: &'static str) -> Option<T> {
 
 fn start_policies(config: &Config, mailbox: Mailbox) -> Result<Policies, ComponentError> {
     let sink = Arc::new(move |answer| mailbox.put(Letter::Answer(answer)));
-    Ok(Policies::start(components::policies(&config.policies)?, Arc::new(clock::unix_ms), sink)?)
+    Ok(Policies::start(components::policies(config)?, Arc::new(clock::unix_ms), sink)?)
 }
 
 fn start_shards(config: &Config, mailbox: Mailbox) -> Result<Shards, StartError> {

@@ -1,12 +1,13 @@
 //! What operators may read of the host beyond the directory: policies, decisions, numbers, health. It holds
 //! nothing alive. Knows nothing of HTTP.
 
+use crate::change;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Numbers, exposition};
 use crate::office::Board;
 use std::sync::Weak;
 use std::time::Duration;
-use tidegate_control::Operations;
+use tidegate_control::{Operations, PolicyChange, PolicyChanged, PolicyRefusal};
 use tidegate_policy::Policies;
 use tidegate_shard::Shards;
 use tidegate_types::decision::{DecisionRecord, PolicyInfo};
@@ -20,6 +21,7 @@ pub(crate) struct NodeOperations {
     pub(crate) policies: Weak<Policies>,
     pub(crate) board: Board,
     pub(crate) mailbox: Mailbox,
+    pub(crate) open_allowed: bool,
 }
 
 impl Operations for NodeOperations {
@@ -29,6 +31,11 @@ impl Operations for NodeOperations {
 
     fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
         self.policies.upgrade().map(|policies| policies.records(limit)).unwrap_or_default()
+    }
+
+    fn change_policy(&self, change: PolicyChange) -> Result<PolicyChanged, PolicyRefusal> {
+        let policies = self.policies.upgrade().ok_or_else(change::stopping)?;
+        change::change(&policies, change, self.open_allowed)
     }
 
     fn metrics(&self) -> String {

@@ -7,7 +7,7 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use tidegate_types::decision::Decision;
+use tidegate_types::decision::{Decision, OnFailure};
 use tidegate_types::transport::SrtpProfile;
 
 /// The most shards of one node, as host/shard bounds them.
@@ -109,14 +109,26 @@ pub struct Options {
         help_heading = "Media")]
     pub moves_per_minute: u16,
 
-    /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; repeatable [default:
-    /// authorize=auth-open allocate=allocate-pack balance=balance-steady]
+    /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; authorize takes several, with commas
+    /// between them, asked in this order until one refuses; repeatable [default: authorize=auth-open
+    /// allocate=allocate-pack balance=balance-steady]
     #[arg(long, value_name = "DECISION=NAME|PATH", value_parser = chosen, help_heading = "Policies")]
     pub policy: Vec<(Decision, String)>,
 
-    /// A component's configuration, as authorize={"keys":[]} or authorize=@file.json; repeatable
-    #[arg(long, value_name = "DECISION=JSON|@FILE", value_parser = chosen, help_heading = "Policies")]
-    pub policy_config: Vec<(Decision, String)>,
+    /// A component's configuration, as authorize={"keys":[]} or authorize=@file.json, or authorize.2=… for the second of
+    /// several; repeatable
+    #[arg(long, value_name = "DECISION=JSON|@FILE", value_parser = configured, help_heading = "Policies")]
+    pub policy_config: Vec<(Decision, usize, String)>,
+
+    /// What becomes of a question that its component does not answer, as authorize=last-good: refuse, built-in (not for
+    /// authorize) or last-good, which asks the component that was in force before; repeatable [default:
+    /// authorize=refuse allocate=built-in balance=built-in]
+    #[arg(long, value_name = "DECISION=WHAT", value_parser = failing, help_heading = "Policies")]
+    pub on_failure: Vec<(Decision, OnFailure)>,
+
+    /// Look at the files of components once a second, and put a changed one in force
+    #[arg(long, help_heading = "Policies")]
+    pub policy_watch: bool,
 
     /// Let auth-open, which admits everyone, serve an address that other machines reach
     #[arg(long, help_heading = "Policies")]
@@ -228,6 +240,27 @@ fn chosen(argument: &str) -> Result<(Decision, String), String> {
         format!("there is no decision '{decision}'; known: {}", Decision::ALL.map(Decision::name).join(", "))
     })?;
     Ok((known, rest.to_owned()))
+}
+
+/// `decision=text` or `decision.position=text`.
+fn configured(argument: &str) -> Result<(Decision, usize, String), String> {
+    let (whose, rest) = argument.split_once('=').ok_or("expected DECISION=…, as in authorize=@file.json")?;
+    let (decision, position) = whose.split_once('.').unwrap_or((whose, "1"));
+    let (decision, _) = chosen(&format!("{decision}="))?;
+    let position = position.parse().ok().filter(|position| *position > 0);
+    let position = position.ok_or("positions in a chain count from 1, as in authorize.2=…")?;
+    Ok((decision, position, rest.to_owned()))
+}
+
+/// `decision=what`.
+fn failing(argument: &str) -> Result<(Decision, OnFailure), String> {
+    let (decision, what) = chosen(argument)?;
+    let allowed = OnFailure::allowed(decision);
+    let known = allowed.iter().find(|known| known.name() == what);
+    known.map(|known| (decision, *known)).ok_or_else(|| {
+        let allowed: Vec<&str> = allowed.iter().map(|known| known.name()).collect();
+        format!("{} takes {}", decision.name(), allowed.join(", "))
+    })
 }
 
 /// The file as arguments, to be put before those of the command line, without the flags that are given there:
@@ -362,6 +395,8 @@ mod tests {
             (&["--join-rate", "0"], ["--join-rate", "0", "1..=100000"]),
             (&["--listen", "nowhere"], ["--listen", "nowhere", "socket address"]),
             (&["--policy", "welcome=auth-open"], ["--policy", "welcome", "authorize, allocate, balance"]),
+            (&["--policy-config", "authorize.0={}"], ["--policy-config", "authorize.0", "from 1"]),
+            (&["--on-failure", "authorize=built-in"], ["--on-failure", "built-in", "refuse, last-good"]),
             (&["--srtp-profiles", "des"], ["--srtp-profiles", "des", "aes-gcm-128"]),
         ] {
             let refusal = refusal(arguments);
@@ -383,7 +418,7 @@ mod tests {
         assert_eq!(options.announce.len(), 1, "a repeatable flag replaces the file's list");
         assert_eq!(options.node_name, "flag");
         assert_eq!(options.policy, [(Decision::Authorize, "auth-token".to_owned())]);
-        assert_eq!(options.policy_config, [(Decision::Authorize, r#"{"issuer":"us"}"#.to_owned())]);
+        assert_eq!(options.policy_config, [(Decision::Authorize, 1, r#"{"issuer":"us"}"#.to_owned())]);
     }
 
     #[test]

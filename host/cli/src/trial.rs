@@ -70,7 +70,7 @@ const fn explained(failure: Failure) -> &'static str {
         Failure::Trap => "trap (a panic, or memory or stack used up; the log above says more)",
         Failure::Nonsense => "nonsense (the answer is too large or contradicts the request)",
         Failure::Stale => "stale (it names a row that is not in the cluster)",
-        Failure::QueueFull | Failure::Lookup | Failure::Unavailable => failure.name(),
+        Failure::QueueFull | Failure::Lookup | Failure::Unavailable | Failure::BreakerOpen => failure.name(),
     }
 }
 

@@ -45,7 +45,9 @@ mod whip;
 pub use admin::openapi;
 pub use config::{Asset, Assets, ControlConfig, Limits, Tls, TlsFiles};
 pub use control::{Control, StartError};
-pub use operations::{FromDirectory, Operations, ToDirectory};
+pub use operations::{
+    FromDirectory, Operations, PolicyAct, PolicyChange, PolicyChanged, PolicyRefusal, ToDirectory,
+};
 pub use problem::Problem;
 #[doc(hidden)]
 pub use sdp::fuzz_offer;

@@ -5,13 +5,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tidegate_types::decision::Decision;
+use tidegate_types::decision::{Decision, OnFailure};
 
 /// The policies of one host, and what they may cost.
 #[derive(Clone, Debug)]
 pub struct PolicyConfig {
     /// Who may.
     pub authorize: PluginConfig,
+    /// Asked after it, in this order, as long as nobody refuses; at most 7. Each sees the same question, and what
+    /// all of them allow is allowed.
+    pub authorize_next: Vec<PluginConfig>,
     /// Where.
     pub allocate: PluginConfig,
     /// What to change.
@@ -23,6 +26,8 @@ pub struct PolicyConfig {
     pub queue: usize,
     /// How long a caller waits at most, queue included.
     pub deadlines: Deadlines,
+    /// What becomes of a question that its policy does not answer.
+    pub on_failure: OnFailures,
     /// What `need` may ask for, by name.
     pub lookups: BTreeMap<String, Lookup>,
     /// The most memory that one instance may have, in bytes. Raising it raises what a runaway plugin costs:
@@ -40,11 +45,13 @@ impl PolicyConfig {
     pub const fn new(authorize: PluginConfig, allocate: PluginConfig, balance: PluginConfig) -> Self {
         Self {
             authorize,
+            authorize_next: Vec::new(),
             allocate,
             balance,
             threads: 2,
             queue: 1_024,
             deadlines: Deadlines::usual(),
+            on_failure: OnFailures::usual(),
             lookups: BTreeMap::new(),
             memory_bytes: 16 << 20,
             recycle_calls: 1_000_000,
@@ -77,6 +84,33 @@ impl Deadlines {
     }
 
     pub(crate) const fn of(self, decision: Decision) -> Duration {
+        match decision {
+            Decision::Authorize => self.authorize,
+            Decision::Allocate => self.allocate,
+            Decision::Balance => self.balance,
+        }
+    }
+}
+
+/// What becomes of a question that its policy does not answer; only what [`OnFailure::allowed`] lists has a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnFailures {
+    /// For authorize.
+    pub authorize: OnFailure,
+    /// For allocate.
+    pub allocate: OnFailure,
+    /// For balance.
+    pub balance: OnFailure,
+}
+
+impl OnFailures {
+    /// Authorize refuses, the others leave it to the host's own rule.
+    #[must_use]
+    pub const fn usual() -> Self {
+        Self { authorize: OnFailure::Refuse, allocate: OnFailure::BuiltIn, balance: OnFailure::BuiltIn }
+    }
+
+    pub(crate) const fn of(self, decision: Decision) -> OnFailure {
         match decision {
             Decision::Authorize => self.authorize,
             Decision::Allocate => self.allocate,

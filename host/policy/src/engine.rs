@@ -3,10 +3,13 @@
 //! Not contained by these settings: time inside host functions (each of them is short and bounded) and floods of
 //! log lines (`journal` has an allowance).
 
+use crate::chain::LONGEST;
 use crate::config::PolicyConfig;
 use crate::error::LoadError;
 use crate::limits::Limits;
+use std::num::NonZeroUsize;
 use std::time::Duration;
+use tidegate_types::decision::Decision;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimitsBuilder,
 };
@@ -29,6 +32,10 @@ const KEPT_BYTES: usize = 1 << 20;
 const TABLE_ELEMENTS: usize = 20_000;
 /// Core modules in one component: the guest's own and the adapters around it.
 const CORE_INSTANCES: u32 = 16;
+/// Frames that are told of a trap.
+const BACKTRACE_FRAMES: usize = 12;
+/// Instances of one policy for each thread: in force, in the shadow, before both, and those that wait to take over.
+const INSTANCES: u32 = 6;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
 /// Bytes of a table that are cleared instead of being given back to the system: two calls less for each instance.
@@ -63,15 +70,17 @@ fn bounded() -> Config {
         // compiled into this wasmtime at all).
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)
-        // The guest's panic hook says where it happened; walking the stack would cost more than the call.
-        .wasm_backtrace_max_frames(None);
+        // Enough to say where; walking a whole stack of half a megabyte would cost more than the call.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES));
     config
 }
 
 /// Slots for every instance that may live at once, and a few more for those that are being made anew.
 fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
     let threads = u32::try_from(policy.threads.clamp(1, 64)).unwrap_or(64);
-    let instances = 3 * threads + 4;
+    let policies =
+        u32::try_from(Decision::ALL.len() + policy.authorize_next.len().min(LONGEST)).unwrap_or(u32::MAX);
+    let instances = INSTANCES * policies * threads + 4;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances * CORE_INSTANCES)

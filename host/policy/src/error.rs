@@ -91,6 +91,14 @@ pub enum LoadError {
         /// What is wrong.
         problems: Vec<Problem>,
     },
+    /// More policies in one chain than are asked.
+    #[error("authorize has {length} policies in a row, at most {most} are asked; they share one deadline")]
+    ChainTooLong {
+        /// How many it has.
+        length: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// The runtime itself could not be set up.
     #[error("the WebAssembly runtime cannot start ({reason}); it needs address space: lift `ulimit -v`")]
     Runtime {

@@ -201,18 +201,27 @@ impl Mirror {
     }
 
     /// What an instance that knows `position` has missed.
+    #[cfg(test)]
     pub(crate) fn since(&self, position: Position) -> News {
+        self.between(position, None)
+    }
+
+    /// What an instance that knows `position` has missed of what was told up to `until`. A reset tells what is now:
+    /// what was then is not kept.
+    pub(crate) fn between(&self, position: Position, until: Option<Position>) -> News {
         let Some(cluster) = &self.cluster else { return News::None };
-        let now = Position(self.told);
-        let missed = usize::try_from(self.told - position.0).unwrap_or(usize::MAX);
+        let until = until.map_or(self.told, |until| until.0.min(self.told));
+        let (missed, later) = (until.saturating_sub(position.0), self.told - until);
+        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+        let later = usize::try_from(later).unwrap_or(usize::MAX);
         if missed == 0 {
             return News::None;
         }
-        if missed > self.log.len() {
-            return News::Reset(cluster.clone(), now);
+        if missed.saturating_add(later) > self.log.len() {
+            return News::Reset(cluster.clone(), Position(self.told));
         }
-        let changes = self.log.iter().skip(self.log.len() - missed).flatten().copied().collect();
-        News::Delta(cluster.generation, changes, now)
+        let events = self.log.iter().skip(self.log.len() - missed - later).take(missed);
+        News::Delta(cluster.generation, events.flatten().copied().collect(), Position(until))
     }
 }
 

@@ -22,6 +22,11 @@ pub trait Instance: Send {
     fn spent(&self) -> Spent {
         Spent::default()
     }
+
+    /// What went wrong in the last call that failed: the reason, and where, innermost first. Told once.
+    fn trouble(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// What an instance has taken since it was made.

@@ -13,13 +13,25 @@ use std::time::Instant;
 /// What all instances of one policy share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    store: Mutex<Store>,
+    /// Outlives a swap.
+    store: Arc<Mutex<Store>>,
     journal: Mutex<Journal>,
 }
 
 impl Shared {
     pub(crate) fn new(plugin: String) -> Arc<Self> {
-        Arc::new(Self { store: Mutex::default(), journal: Mutex::new(Journal::new(plugin)) })
+        Arc::new(Self { store: Arc::default(), journal: Mutex::new(Journal::new(plugin)) })
+    }
+
+    /// For one that takes this one's place: the same memory, a voice of its own.
+    pub(crate) fn heir(&self, plugin: String) -> Arc<Self> {
+        Arc::new(Self { store: self.store.clone(), journal: Mutex::new(Journal::new(plugin)) })
+    }
+
+    /// For one on trial: a copy of the memory, so that nothing that it writes counts.
+    pub(crate) fn copy(&self, plugin: String) -> Arc<Self> {
+        let store = Arc::new(Mutex::new(self.store().clone()));
+        Arc::new(Self { store, journal: Mutex::new(Journal::new(plugin)) })
     }
 
     /// The policy's memory.

@@ -14,7 +14,7 @@ use tidegate_types::cluster::CellChange;
 use tidegate_types::decision::{
     AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceRequest, Failure, PlaceAnswer, PlaceRequest,
 };
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// A guest that is called through `E`. After any trap it can never be entered again.
 pub(crate) struct Guest<E> {
@@ -22,6 +22,8 @@ pub(crate) struct Guest<E> {
     exports: E,
     /// What its row handles mean: those of the last reset that it was told.
     places: Arc<Places>,
+    /// What went wrong last.
+    trouble: Option<String>,
 }
 
 /// The exports of a guest that holds the cluster.
@@ -32,21 +34,30 @@ pub(crate) struct Fed<D> {
 
 impl<E> Guest<E> {
     pub(crate) fn new(store: Store<HostState>, exports: E) -> Self {
-        Self { store, exports, places: Arc::default() }
+        Self { store, exports, places: Arc::default(), trouble: None }
     }
 
-    /// Names what ended a call, and tells the log more.
-    fn failed(&self, error: &wasmtime::Error) -> Failure {
+    /// Names what ended a call, and remembers more.
+    fn failed(&mut self, error: &wasmtime::Error) -> Failure {
         let failure = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Failure::Deadline,
             Some(_) => Failure::Trap,
             // It returned, but what it returned could not be read: too large, not text, outside its memory.
             None => Failure::Nonsense,
         };
-        let reason = format!("{}: {}", failure.name(), error.root_cause());
-        self.store.data().shared.journal().trouble(&reason, Instant::now());
+        self.trouble = Some(format!("{}: {}{}", failure.name(), error.root_cause(), place(error)));
         failure
     }
+}
+
+/// Where in the guest that was, innermost first; functions without a name by their number.
+fn place(error: &wasmtime::Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let name = |frame: &wasmtime::FrameInfo| {
+        frame.func_name().map_or_else(|| format!("#{}", frame.func_index()), |name| format!("{name:#}"))
+    };
+    let names: Vec<String> = backtrace.frames().iter().map(name).collect();
+    if names.is_empty() { String::new() } else { format!(" in {}", names.join(" < ")) }
 }
 
 impl<E: Send> host::Instance for Guest<E> {
@@ -59,6 +70,10 @@ impl<E: Send> host::Instance for Guest<E> {
         let left = self.store.get_fuel().ok();
         let memory_bytes = self.store.data().limits.memory_bytes();
         host::Spent { fuel: left.map(|left| FUEL.saturating_sub(left)), memory_bytes }
+    }
+
+    fn trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// A longer line is cut.
 const LINE_BYTES: usize = 1_024;
+/// What the host says about a plugin may be longer: it tells the question that made it fail.
+const TROUBLE_BYTES: usize = 4_096;
 /// Lines that may come at once.
 const BURST_LINES: u32 = 50;
 /// One more line is allowed after each of these.
@@ -36,7 +38,7 @@ impl Journal {
         if !self.admit(now) {
             return;
         }
-        let (plugin, line) = (self.plugin.as_str(), printable(message));
+        let (plugin, line) = (self.plugin.as_str(), printable(message, LINE_BYTES));
         match level {
             "error" => tracing::error!(target: "tidegate::plugin", plugin, "{line}"),
             "warn" => tracing::warn!(target: "tidegate::plugin", plugin, "{line}"),
@@ -49,7 +51,7 @@ impl Journal {
     /// Writes what the host has to say about the plugin, under the same allowance.
     pub(crate) fn trouble(&mut self, message: &str, now: Instant) {
         if self.admit(now) {
-            tracing::warn!(plugin = self.plugin.as_str(), "{}", printable(message));
+            tracing::warn!(plugin = self.plugin.as_str(), "{}", printable(message, TROUBLE_BYTES));
         }
     }
 
@@ -117,8 +119,8 @@ fn is_counter_name(name: &str) -> bool {
 }
 
 /// Cut to length, without control characters: a plugin cannot forge a line of the log.
-fn printable(message: &str) -> String {
-    let end = message.floor_char_boundary(LINE_BYTES);
+fn printable(message: &str, bound: usize) -> String {
+    let end = message.floor_char_boundary(bound);
     let mut line: String =
         message[..end].chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     if end < message.len() {
@@ -146,9 +148,12 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_and_cannot_forge_another() {
-        let line = printable(&"é".repeat(LINE_BYTES));
+        let line = printable(&"é".repeat(LINE_BYTES), LINE_BYTES);
         assert!(line.len() <= LINE_BYTES + '…'.len_utf8() && line.ends_with('…'));
-        assert_eq!(printable("one\n2026-01-01 ERROR two\u{1b}[31m"), "one 2026-01-01 ERROR two [31m");
+        assert_eq!(
+            printable("one\n2026-01-01 ERROR two\u{1b}[31m", LINE_BYTES),
+            "one 2026-01-01 ERROR two [31m"
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ const OFFERED: &str = "1.0.0";
 const GRANTED: [&str; 5] = ["types", "host-log", "host-counters", "host-store", "host-crypto"];
 /// The largest component file, in bytes. Guests that carry an interpreter have 20 MB.
 const FILE_BYTES: u64 = 64 << 20;
+/// How far compiling gives way to those who forward packets and decide.
+const COMPILER_NICE: i32 = 10;
 /// What `describe` and `configure` may take when a host starts.
 const START_TIME: Duration = Duration::from_secs(1);
 /// What `configure` may take when an instance is made anew.
@@ -85,7 +87,7 @@ impl Loader {
     pub fn load(&self, decision: Decision, config: &PluginConfig) -> Result<Plugin, LoadError> {
         let origin = config.source.label();
         let bytes = read(&config.source)?;
-        let component = self.compile(&origin, &bytes)?;
+        let component = gently(|| self.compile(&origin, &bytes))?;
         self.check(&origin, decision, &component)?;
         let mut plugin = self.link(decision, config, &component, &bytes)?;
         plugin.introduce()?;
@@ -138,6 +140,19 @@ impl Loader {
             clock: self.clock.clone(),
         })
     }
+}
+
+/// Runs `compile` on a thread that gives way to everyone: a component may come while calls go on. The compiler's own
+/// threads are started by the first that compiles, and take over its priority.
+fn gently<T: Send>(compile: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let compiling = scope.spawn(|| {
+            // Without the right to it, it compiles at the host's own priority.
+            let _ = rustix::process::setpriority_process(None, COMPILER_NICE);
+            compile()
+        });
+        compiling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 pub(crate) fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
@@ -332,6 +347,16 @@ impl Plugin {
         };
         plugin.introduce()?;
         Ok(plugin)
+    }
+
+    /// What logs call it.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The same plugin, with another memory and voice for the instances that it makes from now on.
+    pub(crate) fn sharing(&self, shared: Arc<Shared>) -> Self {
+        Self { shared, ..self.clone() }
     }
 
     /// A new instance, configured, with everything else still to be told.

@@ -127,6 +127,11 @@ impl Queue {
         state.lane(decision).free.push(slot);
     }
 
+    /// How many wait for a decision.
+    pub(crate) fn waiting(&self, decision: Decision) -> usize {
+        self.lock().lane(decision).waiting.len()
+    }
+
     /// Takes out all whose time is over.
     pub(crate) fn expired(&self, now: Instant) -> Vec<Job> {
         let mut state = self.lock();

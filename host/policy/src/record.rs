@@ -1,19 +1,22 @@
 //! What is remembered of decisions: counts and latencies of each policy, and the last decisions with their
 //! inputs. Knows nothing of how they came about. Tokens are kept as a hash only.
 
+use crate::chain::{Chain, Post};
+use crate::decide::Verdict;
 use crate::plugin::hexadecimal;
+use crate::queue::Job;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tidegate_types::decision::{Answer, DecisionRecord, Failure, Question, QuestionBody};
+use tidegate_types::decision::{Answer, AnswerBody, DecidedBy, DecisionRecord, Failure, QuestionBody};
 
 /// How many of the last latencies the percentiles are taken of.
 const WINDOW: usize = 1_024;
 /// The longest question or answer that is kept, in bytes of JSON.
 const KEPT_BYTES: usize = 16_384;
 
-const FAILURES: [Failure; 7] = [
+const FAILURES: [Failure; 8] = [
     Failure::Deadline,
     Failure::Trap,
     Failure::Nonsense,
@@ -21,6 +24,7 @@ const FAILURES: [Failure; 7] = [
     Failure::QueueFull,
     Failure::Lookup,
     Failure::Unavailable,
+    Failure::BreakerOpen,
 ];
 
 /// Counts and latencies of one policy.
@@ -94,31 +98,61 @@ impl Records {
 
 /// A decision as it is remembered.
 pub(crate) fn record(
-    question: &Question,
+    job: &Job,
     answer: &Answer,
-    plugin_digest: &str,
+    chain: &Chain,
+    verdicts: &[Verdict],
     unix_ms: u64,
-    waited: Duration,
-    latency: Duration,
+    (waited, latency): (Duration, Duration),
 ) -> DecisionRecord {
-    let outcome = match &answer.result {
-        Ok(body) => bounded(serde_json::to_string(body).unwrap_or_default()),
-        Err(failure) => failure.name().into(),
-    };
+    let question = &job.question;
+    let last = verdicts
+        .last()
+        .map(|verdict| &verdict.generation)
+        .or_else(|| chain.posts.first().map(|post| &post.current));
+    let failed = verdicts.iter().find(|verdict| verdict.trouble.is_some());
     DecisionRecord {
         number: question.number,
         unix_ms,
         decision: question.body.decision(),
-        digest: plugin_digest.into(),
+        digest: last.map_or("", |generation| generation.plugin.digest()).into(),
+        by: chain
+            .posts
+            .iter()
+            .enumerate()
+            .map(|(index, post)| decided_by(post, verdicts.get(index)))
+            .collect(),
+        trouble: failed.and_then(|verdict| verdict.trouble.clone()),
         question: bounded(question_json(&question.body)),
-        outcome,
+        outcome: outcome(&answer.result),
         failure: answer.result.as_ref().err().copied(),
         waited_ns: nanos(waited),
         latency_ns: nanos(latency),
     }
 }
 
-fn question_json(body: &QuestionBody) -> String {
+fn decided_by(post: &Post, verdict: Option<&Verdict>) -> DecidedBy {
+    let generation = verdict.map_or(&post.current, |verdict| &verdict.generation);
+    DecidedBy {
+        generation: generation.number,
+        name: generation.plugin.name().into(),
+        digest: generation.plugin.digest().into(),
+        asked: verdict.is_some(),
+        failure: verdict.and_then(|verdict| verdict.failure),
+        instead: verdict.and_then(|verdict| verdict.instead),
+    }
+}
+
+/// An answer as JSON, or the failure's name.
+pub(crate) fn outcome(result: &Result<AnswerBody, Failure>) -> String {
+    match result {
+        Ok(body) => bounded(serde_json::to_string(body).unwrap_or_default()),
+        Err(failure) => failure.name().into(),
+    }
+}
+
+/// A question as JSON, its token as a hash.
+pub(crate) fn question_json(body: &QuestionBody) -> String {
     match body {
         QuestionBody::Authorize(request) => {
             let mut json = serde_json::to_value(request).unwrap_or_default();
@@ -144,14 +178,14 @@ fn bounded(json: String) -> String {
     if json.len() <= KEPT_BYTES { json } else { format!("{{\"omitted_bytes\":{}}}", json.len()) }
 }
 
-fn nanos(span: Duration) -> u64 {
+pub(crate) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Records, Tally, WINDOW, record, token_hash};
-    use std::time::Duration;
+    use super::{Chain, Job, Records, Tally, WINDOW, record, token_hash};
+    use std::time::{Duration, Instant};
     use tidegate_types::decision::{
         Action, Answer, AuthorizeRequest, Decision, DecisionRecord, Failure, Moment, Question, QuestionBody,
     };
@@ -178,7 +212,9 @@ mod tests {
 
     fn remembered(token: &str) -> DecisionRecord {
         let answer = Answer { number: RequestNumber(1), result: Err(Failure::Deadline) };
-        record(&question(token), &answer, "d", 5, Duration::ZERO, Duration::from_micros(3))
+        let now = Instant::now();
+        let job = Job { question: question(token), arrived: now, deadline: now };
+        record(&job, &answer, &Chain { posts: vec![] }, &[], 5, (Duration::ZERO, Duration::from_micros(3)))
     }
 
     #[test]

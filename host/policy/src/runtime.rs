@@ -2,27 +2,28 @@
 //! through both. Knows nothing of what is done with an answer.
 //!
 //! ```text
-//! send ─▶ lane (bounded) ─▶ worker: seat ─▶ feed ─▶ decide ─▶ bounds ─▶ sink
+//! send ─▶ lane (bounded) ─▶ worker: chain in force ─▶ each seat: feed, decide, bounds ─▶ sink ─▶ shadows
 //!            └── the tick answers those whose time is over
 //! ```
 
-use crate::bounds;
-use crate::config::{Deadlines, Lookup, PluginConfig, PolicyConfig};
+use crate::chain::{Chain, Generation, LONGEST, Post};
+use crate::config::{Deadlines, Lookup, OnFailures, PluginConfig, PolicyConfig};
+use crate::decide::{self, Ruling};
 use crate::engine::TICK;
 use crate::error::LoadError;
 use crate::feed::Mirror;
-use crate::plugin::{Clock, Loader, Plugin};
+use crate::plugin::{Clock, Loader};
 use crate::queue::{Job, Queue};
-use crate::record::{Records, Tally, record};
-use crate::slot::{Slot, Surroundings};
+use crate::record::{Records, Tally, question_json, record};
+use crate::seat::Surroundings;
+use crate::slot::Slot;
+use crate::swap::Desk;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
-use tidegate_types::decision::{
-    Answer, AnswerBody, Decision, DecisionRecord, Failure, PolicyInfo, Question, ToPolicy,
-};
+use std::time::{Duration, Instant};
+use tidegate_types::decision::{Answer, Decision, DecisionRecord, Failure, PolicyInfo, Question, ToPolicy};
 use wasmtime::Engine;
 
 /// Takes answers, on any thread, in no particular order. It must return soon: it is called between decisions, and
@@ -35,40 +36,51 @@ const NICE: i32 = 1;
 /// Room for a guest's stack and the host's own frames.
 const STACK_BYTES: usize = 2 << 20;
 
+/// A shadow is not asked while more than so many questions wait: those who wait come first.
+const SHADOW_WAITING: usize = 4;
+
 /// The policies of one host.
 pub struct Policies {
-    office: Arc<Office>,
+    pub(crate) office: Arc<Office>,
     workers: Vec<JoinHandle<()>>,
     tick: Option<JoinHandle<()>>,
 }
 
 impl Policies {
-    /// Loads the three plugins and starts their threads. Answers go to `sink`.
+    /// Loads the plugins and starts their threads. Answers go to `sink`.
     ///
     /// # Errors
     /// Says which plugin cannot be put in force and what to do. Then nothing is left running.
     pub fn start(config: PolicyConfig, clock: Clock, sink: Sink) -> Result<Self, LoadError> {
         let loader = Loader::new(&config, clock.clone())?;
         let threads = config.threads.max(1);
+        let desk = Desk::new(loader, threads);
+        let engine = desk.loader.engine().clone();
         let queue = Queue::new(config.queue);
-        let plugins = while_time_passes(loader.engine(), || {
-            let plugins = load_all(&loader, &config)?;
-            plugins.iter().for_each(|plugin| seat(&queue, plugin, threads));
-            Ok(plugins)
+        let chains = while_time_passes(&engine, || {
+            let chains = load_all(&desk, &config, clock())?;
+            for (decision, chain) in Decision::ALL.into_iter().zip(&chains) {
+                (0..seats(decision, threads)).for_each(|_| queue.seat(decision, Slot::filled(chain)));
+            }
+            Ok(chains)
         })?;
         let office = Arc::new(Office {
             queue,
-            plugins,
+            tallies: Mutex::new(
+                chains.each_ref().map(|chain| chain.posts.iter().map(|_| Tally::default()).collect()),
+            ),
+            chains: Mutex::new(chains),
+            desk,
             mirror: Mutex::default(),
-            tallies: Mutex::default(),
             records: Mutex::new(Records::new(config.records)),
             lookups: config.lookups,
             deadlines: config.deadlines,
+            on_failure: config.on_failure,
             recycle_calls: config.recycle_calls.max(1),
             clock,
             sink,
         });
-        Self::run(office, loader.engine().clone(), threads)
+        Self::run(office, engine, threads)
     }
 
     fn run(office: Arc<Office>, engine: Engine, threads: usize) -> Result<Self, LoadError> {
@@ -96,11 +108,17 @@ impl Policies {
         }
     }
 
-    /// The policies in force.
+    /// The policies in force, those of one decision in the order in which they are asked.
     #[must_use]
     pub fn info(&self) -> Vec<PolicyInfo> {
         let tallies = self.office.tallies();
-        self.office.plugins.iter().map(|plugin| info(plugin, &tallies[plugin.decision() as usize])).collect()
+        let of = |decision: Decision| {
+            let (office, tallies) = (&self.office, &tallies[decision as usize]);
+            let chain = office.chain(decision);
+            let posts = chain.posts.iter().zip(tallies).enumerate();
+            posts.map(|(index, (post, tally))| office.info(decision, index, post, tally)).collect::<Vec<_>>()
+        };
+        Decision::ALL.into_iter().flat_map(of).collect()
     }
 
     /// The last decisions, newest first.
@@ -109,15 +127,19 @@ impl Policies {
         self.office.records().last(limit)
     }
 
-    /// The numbers that plugins keep (`host-counters`): decision, name, value.
+    /// The numbers that plugins keep (`host-counters`): decision, name, value; of a chain together.
     #[must_use]
     pub fn counters(&self) -> Vec<(Decision, String, u64)> {
-        let named = |plugin: &Plugin| {
-            let decision = plugin.decision();
-            let counters = plugin.shared().journal().counters();
-            counters.into_iter().map(move |(name, value)| (decision, name, value))
-        };
-        self.office.plugins.iter().flat_map(named).collect()
+        let mut numbers: BTreeMap<(Decision, String), u64> = BTreeMap::new();
+        for decision in Decision::ALL {
+            for post in &self.office.chain(decision).posts {
+                for (name, value) in post.current.plugin.shared().journal().counters() {
+                    let number = numbers.entry((decision, name)).or_default();
+                    *number = number.saturating_add(value);
+                }
+            }
+        }
+        numbers.into_iter().map(|((decision, name), value)| (decision, name, value)).collect()
     }
 
     /// Ends all threads. Questions that still wait are answered `unavailable`; one under way ends by its deadline.
@@ -142,29 +164,53 @@ impl Drop for Policies {
     }
 }
 
-fn load_all(loader: &Loader, config: &PolicyConfig) -> Result<[Plugin; 3], LoadError> {
-    let load = |decision: Decision, plugin: &PluginConfig| loader.load(decision, plugin);
-    // In the order of `Decision`, which indexes them.
+/// In the order of `Decision`, which indexes them.
+fn load_all(desk: &Desk, config: &PolicyConfig, unix_ms: u64) -> Result<[Arc<Chain>; 3], LoadError> {
+    let post = |decision: Decision, plugin: &PluginConfig| {
+        let current = Arc::new(desk.load(decision, plugin)?);
+        told(decision, &current);
+        Ok(Post { current, since_unix_ms: unix_ms, previous: None, shadow: None })
+    };
+    let chain = |decision: Decision, plugins: &[&PluginConfig]| {
+        let posts = plugins.iter().map(|plugin| post(decision, plugin)).collect::<Result<_, LoadError>>()?;
+        Ok(Arc::new(Chain { posts }))
+    };
+    let mut authorize = vec![&config.authorize];
+    authorize.extend(&config.authorize_next);
+    if authorize.len() > LONGEST {
+        return Err(LoadError::ChainTooLong { length: authorize.len(), most: LONGEST });
+    }
     Ok([
-        load(Decision::Authorize, &config.authorize)?,
-        load(Decision::Allocate, &config.allocate)?,
-        load(Decision::Balance, &config.balance)?,
+        chain(Decision::Authorize, &authorize)?,
+        chain(Decision::Allocate, &[&config.allocate])?,
+        chain(Decision::Balance, &[&config.balance])?,
     ])
 }
 
+/// The log names every component that comes in force by its digest.
+pub(crate) fn told(decision: Decision, generation: &Generation) {
+    let plugin = &generation.plugin;
+    tracing::info!(
+        decision = decision.name(),
+        generation = generation.number,
+        policy = plugin.name(),
+        version = plugin.version(),
+        digest = plugin.digest(),
+        origin = plugin.origin(),
+        "policy in force"
+    );
+}
+
 /// Balance has one instance only; another decision has as many as can run while a thread is left to the others.
-fn seat(queue: &Queue, plugin: &Plugin, threads: usize) {
-    let seats = match plugin.decision() {
+pub(crate) fn seats(decision: Decision, threads: usize) -> usize {
+    match decision {
         Decision::Balance => 1,
         Decision::Authorize | Decision::Allocate => (threads - 1).max(1),
-    };
-    for _ in 0..seats {
-        queue.seat(plugin.decision(), Slot::filled(plugin));
     }
 }
 
 /// Runs `work` with the engine's epoch moving on, so that guests in it cannot run for ever.
-fn while_time_passes<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
+pub(crate) fn while_time_passes<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -184,31 +230,21 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandl
     builder.spawn(body).map_err(|error| LoadError::Runtime { reason: error.to_string() })
 }
 
-fn info(plugin: &Plugin, tally: &Tally) -> PolicyInfo {
-    PolicyInfo {
-        decision: plugin.decision(),
-        name: plugin.name().into(),
-        version: plugin.version().into(),
-        digest: plugin.digest().into(),
-        origin: plugin.origin().into(),
-        calls: tally.calls(),
-        failures: tally.failures(),
-        latency_p50_ns: tally.percentile_ns(50),
-        latency_p99_ns: tally.percentile_ns(99),
-    }
-}
-
 /// What all threads share.
-struct Office {
+pub(crate) struct Office {
     queue: Queue,
-    mirror: Mutex<Mirror>,
-    plugins: [Plugin; 3],
-    tallies: Mutex<[Tally; 3]>,
+    pub(crate) mirror: Mutex<Mirror>,
+    chains: Mutex<[Arc<Chain>; 3]>,
+    /// Where new generations come from.
+    pub(crate) desk: Desk,
+    /// Of each decision, one a post.
+    tallies: Mutex<[Vec<Tally>; 3]>,
     records: Mutex<Records>,
     lookups: BTreeMap<String, Lookup>,
     deadlines: Deadlines,
+    on_failure: OnFailures,
     recycle_calls: u64,
-    clock: Clock,
+    pub(crate) clock: Clock,
     sink: Sink,
 }
 
@@ -216,8 +252,44 @@ impl Office {
     fn ask(&self, question: Question) {
         if let Err(job) = self.queue.push(Job::new(question, Instant::now(), self.deadlines)) {
             // Not recorded: under a flood, keeping the rest would cost the sender more than the answer.
-            self.tallies()[job.decision() as usize].count(Some(Failure::QueueFull), None);
-            (self.sink)(Answer { number: job.question.number, result: Err(Failure::QueueFull) });
+            let decision = job.decision();
+            self.count(decision, 0, Some(Failure::QueueFull), None);
+            let result = decide::settled(Err(Failure::QueueFull), decision, self.on_failure.of(decision));
+            (self.sink)(Answer { number: job.question.number, result });
+        }
+    }
+
+    /// The chain in force, for one question from its beginning to its end.
+    pub(crate) fn chain(&self, decision: Decision) -> Arc<Chain> {
+        self.chains()[decision as usize].clone()
+    }
+
+    /// Puts another chain in force, between two questions.
+    pub(crate) fn put(&self, decision: Decision, chain: Chain) {
+        let old = std::mem::replace(&mut self.chains()[decision as usize], Arc::new(chain));
+        // What ends with it ends outside the lock.
+        drop(old);
+    }
+
+    fn info(&self, decision: Decision, index: usize, post: &Post, tally: &Tally) -> PolicyInfo {
+        let plugin = &post.current.plugin;
+        PolicyInfo {
+            decision,
+            position: index + 1,
+            generation: post.current.number,
+            since_unix_ms: post.since_unix_ms,
+            breaker: post.current.breaker().state(Instant::now()),
+            on_failure: self.on_failure.of(decision),
+            previous: post.previous.as_ref().map(|previous| previous.info()),
+            shadow: post.shadow.as_ref().map(|shadow| shadow.info()),
+            name: plugin.name().into(),
+            version: plugin.version().into(),
+            digest: plugin.digest().into(),
+            origin: plugin.origin().into(),
+            calls: tally.calls(),
+            failures: tally.failures(),
+            latency_p50_ns: tally.percentile_ns(50),
+            latency_p99_ns: tally.percentile_ns(99),
         }
     }
 
@@ -226,14 +298,34 @@ impl Office {
         // Without the right to it, policies run at the host's own priority: no reason not to run.
         let _ = rustix::process::setpriority_process(None, NICE);
         while let Some((job, mut slot)) = self.queue.take() {
-            let around = self.around(job.decision());
+            let decision = job.decision();
+            let (chain, around) = (self.chain(decision), self.around());
             let began = Instant::now();
-            let result = decide(&mut slot, &around, &job, began);
-            self.settle(&job, result, began);
+            let on_failure = self.on_failure.of(decision);
+            let ruling =
+                decide::rule(&mut slot, &chain, &around, on_failure, &job.question.body, job.deadline);
+            let ruling = self.settle(&job, &chain, ruling, began);
             // After the answer is out: the next caller need not wait for the instance either.
             slot.mend(&around);
-            self.queue.give_back(job.decision(), slot);
+            self.shadow(&mut slot, &chain, &job, &ruling);
+            self.queue.give_back(decision, slot);
         }
+    }
+
+    /// Lets those on trial decide, too, while nobody waits for long.
+    fn shadow(&self, slot: &mut Slot, chain: &Chain, job: &Job, ruling: &Ruling) {
+        let decision = job.decision();
+        let mut trials = chain.posts.iter().filter_map(|post| post.shadow.as_ref()).peekable();
+        if trials.peek().is_none() {
+            return;
+        }
+        if self.queue.waiting(decision) > SHADOW_WAITING {
+            trials.for_each(|shadow| shadow.skip());
+            return;
+        }
+        let asked = (job.question.number, &job.question.body);
+        let time = self.deadlines.of(decision);
+        decide::shadow(slot, chain, &self.around(), asked, &ruling.verdicts, time);
     }
 
     /// The life of the tick: has running guests held against their time, and answers those whose time is over
@@ -248,57 +340,69 @@ impl Office {
         }
     }
 
-    fn around(&self, decision: Decision) -> Surroundings<'_> {
+    pub(crate) fn around(&self) -> Surroundings<'_> {
         Surroundings {
-            plugin: &self.plugins[decision as usize],
             mirror: &self.mirror,
             lookups: Some(&self.lookups),
             recycle_calls: self.recycle_calls,
+            until: None,
         }
     }
 
     /// Answers a question that never reached a policy.
     fn refuse(&self, job: &Job, failure: Failure) {
-        self.settle(job, Err(failure), Instant::now());
+        let chain = self.chain(job.decision());
+        self.settle(job, &chain, Ruling::unasked(failure), Instant::now());
     }
 
-    fn settle(&self, job: &Job, result: Result<AnswerBody, Failure>, began: Instant) {
+    /// Gives the answer, then counts and remembers how it came about.
+    fn settle(&self, job: &Job, chain: &Chain, ruling: Ruling, began: Instant) -> Ruling {
         let latency = began.elapsed();
         let waited = began.saturating_duration_since(job.arrived);
-        let answer = Answer { number: job.question.number, result };
         let decision = job.decision();
-        self.tallies()[decision as usize].count(answer.result.as_ref().err().copied(), Some(latency));
+        let result = decide::settled(ruling.result.clone(), decision, self.on_failure.of(decision));
+        let answer = Answer { number: job.question.number, result };
+        self.tally(job, &ruling);
         (self.sink)(answer.clone());
-        let digest = self.plugins[decision as usize].digest();
-        let record = record(&job.question, &answer, digest, (self.clock)(), waited, latency);
+        let record = record(job, &answer, chain, &ruling.verdicts, (self.clock)(), (waited, latency));
+        for verdict in ruling.verdicts.iter().filter(|verdict| verdict.trouble.is_some()) {
+            let (reason, asked) =
+                (verdict.trouble.as_deref().unwrap_or_default(), question_json(&job.question.body));
+            let line = format!("{reason}; generation {}, asked: {asked}", verdict.generation.number);
+            verdict.generation.plugin.shared().journal().trouble(&line, Instant::now());
+        }
         self.records().push(record);
+        ruling
+    }
+
+    fn tally(&self, job: &Job, ruling: &Ruling) {
+        for (index, verdict) in ruling.verdicts.iter().enumerate() {
+            self.count(job.decision(), index, verdict.failure, Some(verdict.latency));
+        }
+        if ruling.verdicts.is_empty() {
+            self.count(job.decision(), 0, ruling.result.as_ref().err().copied(), Some(Duration::ZERO));
+        }
+    }
+
+    fn count(&self, decision: Decision, index: usize, failure: Option<Failure>, latency: Option<Duration>) {
+        if let Some(tally) = self.tallies()[decision as usize].get_mut(index) {
+            tally.count(failure, latency);
+        }
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
         self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tallies(&self) -> MutexGuard<'_, [Tally; 3]> {
+    pub(crate) fn chains(&self) -> MutexGuard<'_, [Arc<Chain>; 3]> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, [Vec<Tally>; 3]> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Decides if there is still time, and holds the answer to its bounds and its deadline.
-fn decide(
-    slot: &mut Slot,
-    around: &Surroundings<'_>,
-    job: &Job,
-    began: Instant,
-) -> Result<AnswerBody, Failure> {
-    if began >= job.deadline {
-        return Err(Failure::Deadline);
-    }
-    let answer = slot.decide(around, &job.question.body, job.deadline)?;
-    bounds::check(&job.question.body, &answer)?;
-    // An answer that comes too late is none: its caller has gone on without.
-    if Instant::now() > job.deadline + TICK { Err(Failure::Deadline) } else { Ok(answer) }
 }

@@ -2,13 +2,14 @@
 //! Knows nothing of queues, of other plugins or of where questions come from.
 
 use crate::bounds;
+use crate::chain::Generation;
 use crate::config::{Deadlines, PluginConfig, PolicyConfig, Source};
 use crate::engine::TICK;
 use crate::error::LoadError;
 use crate::feed::Mirror;
 use crate::inspect::Inspection;
 use crate::plugin::{Clock, Loader, Plugin};
-use crate::slot::{Slot, Surroundings};
+use crate::seat::{Seat, Surroundings};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -60,16 +61,15 @@ impl Workshop {
     /// # Errors
     /// Why a host would not put it in force, and what to do.
     pub fn open(&self, decision: Decision, plugin: &PluginConfig) -> Result<Sandbox, LoadError> {
-        let plugin = self.loader.load(decision, plugin)?;
+        let loaded = self.loader.load(decision, plugin)?;
         let deadline = self.deadlines.of(decision);
-        Ok(Sandbox::new(plugin, deadline, self.ticker.clone()))
+        Ok(Sandbox::new(loaded, plugin.clone(), deadline, self.ticker.clone()))
     }
 }
 
 /// One plugin, with one instance that lives as long as it behaves.
 pub struct Sandbox {
-    plugin: Plugin,
-    slot: Slot,
+    seat: Seat,
     mirror: Mutex<Mirror>,
     deadline: Duration,
     ticker: Arc<Ticker>,
@@ -89,8 +89,9 @@ pub struct Asked {
 }
 
 impl Sandbox {
-    fn new(plugin: Plugin, deadline: Duration, ticker: Arc<Ticker>) -> Self {
-        Self { plugin, slot: Slot::default(), mirror: Mutex::default(), deadline, ticker }
+    fn new(plugin: Plugin, config: PluginConfig, deadline: Duration, ticker: Arc<Ticker>) -> Self {
+        let seat = Seat::of(Arc::new(Generation::new(0, plugin, config, 0)));
+        Self { seat, mirror: Mutex::default(), deadline, ticker }
     }
 
     /// The same component with a configuration of its own and nothing remembered: neither instance, nor store, nor
@@ -99,14 +100,16 @@ impl Sandbox {
     /// # Errors
     /// When the plugin does not accept the configuration.
     pub fn anew(&self, configuration: &serde_json::Value) -> Result<Self, LoadError> {
-        let plugin = self.plugin.anew(configuration)?;
-        Ok(Self::new(plugin, self.deadline, self.ticker.clone()))
+        let generation = self.seat.generation();
+        let plugin = generation.plugin.anew(configuration)?;
+        let config = PluginConfig { configuration: configuration.clone(), ..generation.config.clone() };
+        Ok(Self::new(plugin, config, self.deadline, self.ticker.clone()))
     }
 
     /// What was loaded.
     #[must_use]
-    pub const fn plugin(&self) -> &Plugin {
-        &self.plugin
+    pub fn plugin(&self) -> &Plugin {
+        &self.seat.generation().plugin
     }
 
     /// Tells the cluster. The plugin knows of it before its next decision.
@@ -117,22 +120,21 @@ impl Sandbox {
     /// Asks, and waits for the answer as long as a host would. No lookup is made: an answer that needs one is given
     /// as it is.
     pub fn ask(&mut self, question: &QuestionBody) -> Asked {
-        let around = Surroundings {
-            plugin: &self.plugin,
-            mirror: &self.mirror,
-            lookups: None,
-            recycle_calls: u64::MAX,
-        };
-        self.slot.mend(&around);
-        let before = self.slot.spent();
+        let around =
+            Surroundings { mirror: &self.mirror, lookups: None, recycle_calls: u64::MAX, until: None };
+        self.seat.mend(&around);
+        let before = self.seat.spent();
         let began = Instant::now();
         let deadline = began + self.deadline;
-        let answer = self.slot.decide(&around, question, deadline);
+        let said = self.seat.decide(&around, question, deadline);
         let latency = began.elapsed();
-        let result = answer.and_then(|answer| bounds::check(question, &answer).map(|()| answer));
+        if let Some(trouble) = &said.trouble {
+            self.plugin().shared().journal().trouble(trouble, Instant::now());
+        }
+        let result = said.result.and_then(|answer| bounds::check(question, &answer).map(|()| answer));
         // As in production, an answer that comes too late is none.
         let late = latency > self.deadline + TICK;
-        let after = self.slot.spent();
+        let after = self.seat.spent();
         Asked {
             result: if late && result.is_ok() { Err(Failure::Deadline) } else { result },
             latency,

@@ -26,7 +26,7 @@ pub(crate) enum StoreError {
     Full,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     value: Vec<u8>,
     expires_unix_ms: Option<u64>,
@@ -39,7 +39,7 @@ impl Entry {
 }
 
 /// Keys and values. At a bound it forgets what has expired, then refuses.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     entries: BTreeMap<String, Entry>,
     bytes: usize,

@@ -444,6 +444,8 @@ pub enum Failure {
     Lookup,
     /// No instance could be made.
     Unavailable,
+    /// It failed so often in a row that it is not asked for a while.
+    BreakerOpen,
 }
 
 impl Failure {
@@ -458,8 +460,116 @@ impl Failure {
             Self::QueueFull => "queue-full",
             Self::Lookup => "lookup",
             Self::Unavailable => "unavailable",
+            Self::BreakerOpen => "breaker-open",
         }
     }
+}
+
+/// What becomes of a question whose policy gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It is refused.
+    Refuse,
+    /// The host's own rule decides: concentrate, then spill; or leave all as it is.
+    BuiltIn,
+    /// The plugin's previous generation is asked, where there is one; else what is usual for the decision.
+    LastGood,
+}
+
+impl OnFailure {
+    /// The name in flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::BuiltIn => "built-in",
+            Self::LastGood => "last-good",
+        }
+    }
+
+    /// What a decision may be given; the first is usual. Nobody is let in by a rule of the host's own, and there is
+    /// nobody to refuse a balance to.
+    #[must_use]
+    pub const fn allowed(decision: Decision) -> &'static [Self] {
+        match decision {
+            Decision::Authorize => &[Self::Refuse, Self::LastGood],
+            Decision::Allocate => &[Self::BuiltIn, Self::Refuse, Self::LastGood],
+            Decision::Balance => &[Self::BuiltIn, Self::LastGood],
+        }
+    }
+}
+
+/// Whether a policy is asked at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BreakerState {
+    /// It is.
+    #[default]
+    Closed,
+    /// It failed too often in a row and is left alone for a while.
+    Open,
+    /// That while is over: its next answer decides.
+    Probing,
+}
+
+impl BreakerState {
+    /// The name in views.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probing => "probing",
+        }
+    }
+}
+
+/// One load of one component. Generations are numbered over the whole host and never twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationInfo {
+    /// Its number.
+    pub generation: u64,
+    /// What the plugin calls itself.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    pub digest: String,
+    /// Where it came from: `stock` or a path.
+    pub origin: String,
+}
+
+/// One that decides beside a policy in force without counting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowInfo {
+    /// Which.
+    pub generation: GenerationInfo,
+    /// How many questions it decided, too.
+    pub calls: u64,
+    /// How many of them otherwise than the one in force.
+    pub differences: u64,
+    /// How many of them not at all.
+    pub failures: u64,
+    /// How many it was not asked because others waited.
+    pub skipped: u64,
+    /// Median latency of the last calls, in nanoseconds.
+    pub latency_p50_ns: u64,
+    /// 99th percentile of the same.
+    pub latency_p99_ns: u64,
+    /// The last differences, newest first.
+    pub last: Vec<Difference>,
+}
+
+/// A question that two generations decided differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The question's number.
+    pub number: RequestNumber,
+    /// What the one in force answered, as JSON, or its failure's name.
+    pub in_force: String,
+    /// What the other would have.
+    pub instead: String,
 }
 
 /// A policy in force.
@@ -467,6 +577,20 @@ impl Failure {
 pub struct PolicyInfo {
     /// Which decision it makes.
     pub decision: Decision,
+    /// Its position in the decision's chain, from 1.
+    pub position: usize,
+    /// Which load of which component this is; grows with each swap.
+    pub generation: u64,
+    /// Since when it is in force, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// Whether it is asked at all.
+    pub breaker: BreakerState,
+    /// What becomes of a question that it does not answer.
+    pub on_failure: OnFailure,
+    /// The one that was in force before, kept for an instant way back.
+    pub previous: Option<GenerationInfo>,
+    /// The one that decides beside it without counting.
+    pub shadow: Option<ShadowInfo>,
     /// What the plugin calls itself.
     pub name: String,
     /// Its own version.
@@ -494,8 +618,12 @@ pub struct DecisionRecord {
     pub unix_ms: u64,
     /// Which decision.
     pub decision: Decision,
-    /// Digest of the plugin that decided.
+    /// Digest of the plugin that had the last word.
     pub digest: String,
+    /// Every policy of the chain, in its order, with the one generation of it that this decision met.
+    pub by: Vec<DecidedBy>,
+    /// What went wrong inside a plugin: the reason and where in it, innermost first.
+    pub trouble: Option<String>,
     /// The question as JSON; tokens as a hash only.
     pub question: String,
     /// The answer as JSON, or the failure's name.
@@ -506,4 +634,21 @@ pub struct DecisionRecord {
     pub waited_ns: u64,
     /// Time in the plugin, in nanoseconds.
     pub latency_ns: u64,
+}
+
+/// One policy's part in a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedBy {
+    /// Its generation.
+    pub generation: u64,
+    /// What the plugin calls itself.
+    pub name: String,
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    pub digest: String,
+    /// Whether it was asked; in a chain the first refusal ends the asking.
+    pub asked: bool,
+    /// Its failure, where it gave no answer.
+    pub failure: Option<Failure>,
+    /// The generation that answered in its stead.
+    pub instead: Option<u64>,
 }

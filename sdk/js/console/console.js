@@ -172,13 +172,19 @@ function drawRelays({ relays, tracks, people }) {
 }
 
 function drawPolicies(policies) {
-  const lines = policies.map((policy) => ({ key: policy.decision, cells: [
-    policy.decision, `${policy.name} ${policy.version}`, policy.origin,
-    h('code', { title: policy.digest }, policy.digest.slice(0, 16)),
+  const lines = policies.map((policy) => ({ key: policy.position > 1 ? `${policy.decision}.${policy.position}` : policy.decision, cells: [
+    policy.decision, h('span', {}, `${policy.name} ${policy.version}`, policy.breaker === 'closed' ? '' : h('span', { class: 'tag', title: 'it failed again and again and is left alone for a while' }, `breaker ${policy.breaker}`), drawShadow(policy.shadow)),
+    policy.origin, h('code', { title: policy.digest }, policy.digest.slice(0, 16)), policy.generation,
     policy.calls, failureCount(policy.failures),
     fromNanoseconds(policy.latency_p50_ns), fromNanoseconds(policy.latency_p99_ns),
   ] }));
-  return drawTable(['Decision', 'Policy', 'From', 'Digest', 'Calls#', 'Failures#', 'p50#', 'p99#'], lines);
+  return drawTable(['Decision', 'Policy', 'From', 'Digest', 'Generation#', 'Calls#', 'Failures#', 'p50#', 'p99#'], lines);
+}
+
+function drawShadow(shadow) {
+  if (!shadow) return '';
+  const title = `generation ${shadow.generation}, digest ${shadow.digest}`;
+  return h('span', { class: 'tag', title }, `in its shadow ${shadow.name} ${shadow.version}: ${shadow.differences} of ${shadow.calls} otherwise`);
 }
 
 function failureCount(failures) {
@@ -198,7 +204,8 @@ function drawDecision(record) {
   const said = record.failure ? `failed: ${record.failure}` : brief(record.outcome);
   const state = record.failure ? 'failed' : /refus/i.test(JSON.stringify(record.outcome)) ? 'refused' : 'done';
   const json = (value) => h('pre', {}, typeof value === 'string' ? value : JSON.stringify(value, null, 2));
-  const answer = `Answer; waited ${fromNanoseconds(record.waited_ns)}, by ${record.digest.slice(0, 16)}`;
+  const by = record.by.map(({ name, generation, digest, asked }) => `${name}, generation ${generation} (${digest.slice(0, 16)})${asked ? '' : ', not asked'}`);
+  const answer = `Answer; waited ${fromNanoseconds(record.waited_ns)}, by ${by.join('; ') || record.digest.slice(0, 16)}`;
   const details = h('details', { 'data-decision': record.decision, 'data-outcome': state },
     h('summary', {},
       h('span', { class: 'soft' }, clock(record.unix_ms)), h('span', { class: 'kind' }, record.decision),
@@ -206,7 +213,8 @@ function drawDecision(record) {
       h('span', { class: 'time soft' }, fromNanoseconds(record.latency_ns))),
     h('div', { class: 'inside' },
       h('div', {}, h('span', { class: 'soft' }, 'Question'), json(record.question)),
-      h('div', {}, h('span', { class: 'soft' }, answer), json(record.outcome))));
+      h('div', {}, h('span', { class: 'soft' }, answer), json(record.outcome)),
+      record.trouble ? h('div', {}, h('span', { class: 'soft' }, 'What went wrong inside'), h('pre', {}, record.trouble)) : ''));
   details.open = openDecisions.has(key);
   details.addEventListener('toggle', () => (details.open ? openDecisions.add(key) : openDecisions.delete(key)));
   return details;

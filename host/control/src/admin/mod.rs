@@ -3,6 +3,7 @@
 
 mod guard;
 mod inquiry;
+mod policies;
 mod routes;
 mod views;
 

@@ -1,5 +1,6 @@
 //! The admin API's paths and its OpenAPI document. Knows nothing of who may use it.
 
+use super::policies;
 use super::views::{
     Decisions, Destination, People, PersonView, Places, Policies, Relays, Rooms, TrackRow, Tracks, Wishes,
 };
@@ -37,7 +38,11 @@ const DECISIONS_MOST: usize = 1_000;
         tracks,
         places,
         relays,
-        policies,
+        in_force,
+        policies::swap,
+        policies::back,
+        policies::enforce,
+        policies::dismiss,
         decisions,
         wishes,
         move_transport,
@@ -67,7 +72,11 @@ pub(crate) fn routes() -> Router<Arc<Door>> {
         .route("/api/v1/tracks", get(tracks))
         .route("/api/v1/places", get(places))
         .route("/api/v1/relays", get(relays))
-        .route("/api/v1/policies", get(policies))
+        .route("/api/v1/policies", get(in_force))
+        .route("/api/v1/policies/{decision}/swap", post(policies::swap))
+        .route("/api/v1/policies/{decision}/back", post(policies::back))
+        .route("/api/v1/policies/{decision}/enforce", post(policies::enforce))
+        .route("/api/v1/policies/{decision}/dismiss", post(policies::dismiss))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/wishes", get(wishes))
         .route("/api/v1/transports/{transport}/move", post(move_transport))
@@ -128,9 +137,9 @@ async fn relays(State(door): State<Arc<Door>>) -> Answer<Relays> {
     Ok(Json(Relays { relays: dump.relays.iter().map(Into::into).collect() }))
 }
 
-/// The policies in force, with the digest of each.
+/// The policies in force, with the digest and generation of each, what stood there before and what stands in its shadow.
 #[utoipa::path(get, path = "/api/v1/policies", responses((status = 200, body = Policies), (status = "default", body = Problem, content_type = "application/problem+json")))]
-async fn policies(State(door): State<Arc<Door>>) -> Json<Policies> {
+async fn in_force(State(door): State<Arc<Door>>) -> Json<Policies> {
     Json(Policies { policies: door.operations.policies().into_iter().map(Into::into).collect() })
 }
 

@@ -1,12 +1,15 @@
 //! What operators see, as JSON: each view is made from the host's own words, so that those may change without
 //! the API. Knows nothing of HTTP.
 
+use crate::operations::PolicyChanged;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidegate_types::Place;
 use tidegate_types::cluster::{Column, ShardRow};
-use tidegate_types::decision::{DecisionRecord, PolicyInfo, Wish};
+use tidegate_types::decision::{
+    DecidedBy, DecisionRecord, Difference, GenerationInfo, PolicyInfo, ShadowInfo, Wish,
+};
 use tidegate_types::relay::RelayStats;
 use tidegate_types::request::{ConsumerDump, PersonDump, RelayDump, RoomDump, Speaker, TrackView};
 use utoipa::ToSchema;
@@ -307,6 +310,20 @@ impl From<&RelayStats> for RelayCounters {
 pub(super) struct PolicyView {
     /// `authorize`, `allocate` or `balance`.
     decision: String,
+    /// Its position in the decision's chain, from 1.
+    position: usize,
+    /// Which load of which component this is; grows with each swap.
+    generation: u64,
+    /// Since when it is in force, in milliseconds since the Unix epoch.
+    since_unix_ms: u64,
+    /// `closed`; `open` while it is not asked because it failed again and again; `probing` when it is tried again.
+    breaker: String,
+    /// What becomes of a question that it does not answer: `refuse`, `built-in` or `last-good`.
+    on_failure: String,
+    /// What stood there before, kept for an instant way back.
+    previous: Option<GenerationView>,
+    /// What decides beside it without counting.
+    shadow: Option<ShadowView>,
     /// What the plugin calls itself.
     name: String,
     /// Its own version.
@@ -331,6 +348,13 @@ impl From<PolicyInfo> for PolicyView {
     fn from(info: PolicyInfo) -> Self {
         Self {
             decision: info.decision.name().to_owned(),
+            position: info.position,
+            generation: info.generation,
+            since_unix_ms: info.since_unix_ms,
+            breaker: info.breaker.name().to_owned(),
+            on_failure: info.on_failure.name().to_owned(),
+            previous: info.previous.map(GenerationView::from),
+            shadow: info.shadow.map(ShadowView::from),
             name: info.name,
             version: info.version,
             digest: info.digest,
@@ -344,6 +368,160 @@ impl From<PolicyInfo> for PolicyView {
     }
 }
 
+/// One load of one component.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GenerationView {
+    /// Its number, never used twice.
+    generation: u64,
+    /// What the plugin calls itself.
+    name: String,
+    /// Its own version.
+    version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    digest: String,
+    /// `stock`, or the path it came from.
+    origin: String,
+}
+
+impl From<GenerationInfo> for GenerationView {
+    fn from(info: GenerationInfo) -> Self {
+        let GenerationInfo { generation, name, version, digest, origin } = info;
+        Self { generation, name, version, digest, origin }
+    }
+}
+
+/// A component on trial.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ShadowView {
+    /// Which.
+    #[serde(flatten)]
+    generation: GenerationView,
+    /// Questions that it decided, too.
+    calls: u64,
+    /// How many of them otherwise than the one in force.
+    differences: u64,
+    /// How many of them not at all.
+    failures: u64,
+    /// Questions that it was not asked because others waited.
+    skipped: u64,
+    /// Median latency of the last calls.
+    latency_p50_ns: u64,
+    /// 99th percentile of the same.
+    latency_p99_ns: u64,
+    /// The last differences, newest first.
+    last: Vec<DifferenceView>,
+}
+
+impl From<ShadowInfo> for ShadowView {
+    fn from(info: ShadowInfo) -> Self {
+        Self {
+            generation: info.generation.into(),
+            calls: info.calls,
+            differences: info.differences,
+            failures: info.failures,
+            skipped: info.skipped,
+            latency_p50_ns: info.latency_p50_ns,
+            latency_p99_ns: info.latency_p99_ns,
+            last: info.last.into_iter().map(DifferenceView::from).collect(),
+        }
+    }
+}
+
+/// A question that the one on trial decided otherwise.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DifferenceView {
+    /// The question's number.
+    number: u64,
+    /// What the one in force answered, or its failure's name.
+    #[schema(value_type = Object)]
+    in_force: Value,
+    /// What the other would have.
+    #[schema(value_type = Object)]
+    instead: Value,
+}
+
+impl From<Difference> for DifferenceView {
+    fn from(difference: Difference) -> Self {
+        let Difference { number, in_force, instead } = difference;
+        Self { number: number.0, in_force: json(in_force), instead: json(instead) }
+    }
+}
+
+/// What is to take a policy's place.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicySwap {
+    /// A stock component's name, or a path on the host.
+    pub(super) component: String,
+    /// Its configuration; left out, the one in force is kept.
+    #[schema(value_type = Option<Object>)]
+    pub(super) configuration: Option<Value>,
+    /// Only beside the one in force at first: both decide, one counts.
+    #[serde(default)]
+    pub(super) shadow: bool,
+    /// Which of a chain, from 1; 1 where nothing is said.
+    pub(super) position: Option<u32>,
+}
+
+/// What became of a policy.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PolicyChangedView {
+    /// What came: in force, in the shadow, or gone from there.
+    generation: GenerationView,
+    /// What was in force before.
+    before: Option<GenerationView>,
+    /// How long it took to make it ready, at low priority, while calls went on.
+    prepared_us: u64,
+    /// How long it took from ready until in force.
+    took_ns: u64,
+}
+
+impl From<PolicyChanged> for PolicyChangedView {
+    fn from(changed: PolicyChanged) -> Self {
+        Self {
+            generation: changed.generation.into(),
+            before: changed.before.map(GenerationView::from),
+            prepared_us: u64::try_from(changed.prepared_in.as_micros()).unwrap_or(u64::MAX),
+            took_ns: u64::try_from(changed.took.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Text that is JSON as such, any other as a string.
+fn json(text: String) -> Value {
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+/// One policy's part in a decision.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DecidedByView {
+    /// Its generation.
+    generation: u64,
+    /// What the plugin calls itself.
+    name: String,
+    /// SHA-256 of the component, in hexadecimal.
+    digest: String,
+    /// Whether it was asked; in a chain the first refusal ends the asking.
+    asked: bool,
+    /// Its failure's name; null where it answered.
+    failure: Option<String>,
+    /// The generation that answered in its stead.
+    instead: Option<u64>,
+}
+
+impl From<DecidedBy> for DecidedByView {
+    fn from(by: DecidedBy) -> Self {
+        Self {
+            generation: by.generation,
+            name: by.name,
+            digest: by.digest,
+            asked: by.asked,
+            failure: by.failure.map(|failure| failure.name().to_owned()),
+            instead: by.instead,
+        }
+    }
+}
+
 /// One decision as it was made.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DecisionView {
@@ -353,8 +531,12 @@ pub(super) struct DecisionView {
     unix_ms: u64,
     /// `authorize`, `allocate` or `balance`.
     decision: String,
-    /// Digest of the plugin that decided.
+    /// Digest of the plugin that had the last word.
     digest: String,
+    /// Every policy of the chain, with the generation of it that this decision met.
+    by: Vec<DecidedByView>,
+    /// What went wrong inside a plugin: the reason and where in it, innermost first.
+    trouble: Option<String>,
     /// What was asked, as the policy saw it; tokens as a hash only.
     #[schema(value_type = Object)]
     question: Value,
@@ -371,12 +553,13 @@ pub(super) struct DecisionView {
 
 impl From<DecisionRecord> for DecisionView {
     fn from(record: DecisionRecord) -> Self {
-        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
         Self {
             number: record.number.0,
             unix_ms: record.unix_ms,
             decision: record.decision.name().to_owned(),
             digest: record.digest,
+            by: record.by.into_iter().map(DecidedByView::from).collect(),
+            trouble: record.trouble,
             question: json(record.question),
             outcome: json(record.outcome),
             failure: record.failure.map(|failure| failure.name().to_owned()),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidegate_types::decision::{Decision, DecisionRecord, Grant, PolicyInfo};
+use tidegate_types::decision::{BreakerState, Decision, DecisionRecord, Grant, OnFailure, PolicyInfo};
 use tidegate_types::request::{
     ClientId, Dump, ErrorKind, Joined, Notice, NoticeBody, PersonDump, PersonView, Reply, ReplyBody, Request,
     RequestBody, RequestError, RoomDump,
@@ -36,6 +36,13 @@ impl Operations for Host {
     fn policies(&self) -> Vec<PolicyInfo> {
         vec![PolicyInfo {
             decision: Decision::Authorize,
+            position: 1,
+            generation: 1,
+            since_unix_ms: 1_000,
+            breaker: BreakerState::Closed,
+            on_failure: OnFailure::Refuse,
+            previous: None,
+            shadow: None,
             name: "auth-open".into(),
             version: "1.0.0".into(),
             digest: "ab".repeat(32),
@@ -53,6 +60,8 @@ impl Operations for Host {
             unix_ms: 1_000,
             decision: Decision::Authorize,
             digest: "ab".repeat(32),
+            by: vec![],
+            trouble: None,
             question: r#"{"action":"join"}"#.into(),
             outcome: "deadline".into(),
             failure: None,

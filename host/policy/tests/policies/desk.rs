@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use tidegate_policy::{Deadlines, LoadError, PluginConfig, Policies, PolicyConfig, Source};
+use tidegate_policy::{Deadlines, LoadError, PluginConfig, Policies, PolicyConfig, Source, SwapOrder};
 use tidegate_types::cluster::{CellChange, Column, Feed, ShardRow};
 use tidegate_types::decision::{
     Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
-    Failure, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Question, QuestionBody, Refusal, ToPolicy,
+    Failure, Grant, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Question, QuestionBody, Refusal, ToPolicy,
 };
 use tidegate_types::{Place, RequestNumber, Secret};
 
@@ -117,6 +117,16 @@ pub fn join(people: u32) -> QuestionBody {
 
 pub fn refused() -> Outcome {
     Ok(AnswerBody::Authorize(AuthorizeAnswer::Refuse(Refusal::new("no", "go away"))))
+}
+
+pub fn granted(identity: Option<&str>) -> Outcome {
+    let grant = Grant { identity: identity.map(Into::into), ..Grant::open() };
+    Ok(AnswerBody::Authorize(AuthorizeAnswer::Grant(grant)))
+}
+
+/// Another component for a decision.
+pub fn order(decision: Decision, guest: Guest) -> SwapOrder {
+    SwapOrder { decision, position: 1, plugin: plugin("next", guest.build()), shadow: false }
 }
 
 pub fn place() -> QuestionBody {

@@ -27,6 +27,12 @@ pub const APPLIED: u32 = 1_376;
 pub const RESYNC: u32 = 1_408;
 /// One problem at `/limit`.
 pub const PROBLEMS: u32 = 1_440;
+/// A grant of everything but admin.
+pub const GRANT: u32 = 1_504;
+/// The same, for somebody called `test`.
+pub const GRANT_TEST: u32 = 1_632;
+/// The same, for somebody called `info`.
+pub const GRANT_INFO: u32 = 1_760;
 const DESCRIPTION: u32 = 1_024;
 const NO_PROBLEMS: u32 = 1_088;
 const ONE_PROBLEM: u32 = 1_472;
@@ -241,6 +247,14 @@ fn interface() -> String {
     text
 }
 
+/// A grant: may publish, subscribe and send data; everything that may be missing but the identity is.
+fn grant(identity: [u32; 3]) -> Vec<u32> {
+    let mut words = vec![0; 30];
+    words[2..5].copy_from_slice(&identity);
+    words[11] = 0x0001_0101;
+    words
+}
+
 /// Results and texts.
 fn data() -> String {
     let refusal = |message: [u32; 2]| [[1, 0], text("no"), message, [0, 0]].concat();
@@ -255,6 +269,9 @@ fn data() -> String {
     at(NEED, &[[2, 0], text("table"), text("key")].concat());
     at(HUGE_REFUSAL, &refusal([0, 14 << 20]));
     at(LONG_REFUSAL, &refusal([16_384, 2_048]));
+    at(GRANT, &grant([0, 0, 0]));
+    at(GRANT_TEST, &grant([1, text("test")[0], text("test")[1]]));
+    at(GRANT_INFO, &grant([1, text("info")[0], text("info")[1]]));
     at(RESYNC, &[[1].as_slice(), &text("resync")].concat());
     at(PROBLEMS, &[ONE_PROBLEM, 1]);
     at(ONE_PROBLEM, &[text("/limit"), text("must be positive")].concat());

@@ -1,6 +1,7 @@
 //! Policies from outside: hand-written components, good and hostile, asked through the front door.
 #![allow(missing_docs, unreachable_pub)]
 
+mod broken;
 mod contained;
 mod desk;
 mod fed;
@@ -8,3 +9,5 @@ mod guest;
 mod misdeeds;
 mod refused;
 mod sandboxed;
+mod swapped;
+mod together;

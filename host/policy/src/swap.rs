@@ -1,0 +1,273 @@
+//! How another component takes a policy's place while calls go on. Knows nothing of who asks for it.
+//!
+//! ```text
+//! compile (low priority) ─▶ check ─▶ configure ─▶ instances, fed ─▶ in force between two questions
+//!                                                          └─────▶ or beside it for a while: the shadow
+//! ```
+//!
+//! Until the last step the one in force knows nothing of it; whatever fails, it stays.
+
+use crate::chain::{Chain, Generation, Post, Shadow};
+use crate::config::PluginConfig;
+use crate::error::LoadError;
+use crate::plugin::{Loader, Plugin};
+use crate::runtime::{Office, Policies, seats, told, while_time_passes};
+use crate::seat::Held;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+use tidegate_types::decision::{Decision, GenerationInfo};
+
+/// What is to take whose place.
+#[derive(Clone, Debug)]
+pub struct SwapOrder {
+    /// Of which decision.
+    pub decision: Decision,
+    /// Whose place in its chain, from 1.
+    pub position: usize,
+    /// What takes it.
+    pub plugin: PluginConfig,
+    /// Only beside it at first: both decide, one counts.
+    pub shadow: bool,
+}
+
+/// What a swap did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swapped {
+    /// What is in force now, or in the shadow.
+    pub generation: GenerationInfo,
+    /// What is in force no longer, or still.
+    pub before: GenerationInfo,
+    /// Whether it only decides beside the one in force.
+    pub shadow: bool,
+    /// From the order until it was ready, at low priority: compiled, checked, configured, fed.
+    pub prepared_in: Duration,
+    /// From ready until in force.
+    pub took: Duration,
+}
+
+/// Why a swap did not happen; the one in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// The component does not fit.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No instance of it could be made.
+    #[error("{origin}: an instance could not be made ready; the log says why")]
+    NotReady {
+        /// Which component.
+        origin: String,
+    },
+    /// The very same is in force: most likely it was not built anew.
+    #[error(
+        "this very component (digest {digest}) is in force already with this configuration: build it anew, or name another file"
+    )]
+    Unchanged {
+        /// Its digest.
+        digest: String,
+    },
+    /// The chain is shorter.
+    #[error("{} has {length} in its chain, so there is no position {position}", decision.name())]
+    NoPosition {
+        /// Of which decision.
+        decision: Decision,
+        /// What was asked for.
+        position: usize,
+        /// How many there are.
+        length: usize,
+    },
+    /// One at a time.
+    #[error("another swap is under way: try again when it is done")]
+    Busy,
+    /// There was no swap yet.
+    #[error("{} has had no other policy in this position: there is no way back", .0.name())]
+    NothingBefore(Decision),
+    /// Nothing is on trial.
+    #[error("{} has no policy in the shadow in this position", .0.name())]
+    NoShadow(Decision),
+}
+
+/// Where new generations come from, one swap at a time.
+pub(crate) struct Desk {
+    pub(crate) loader: Loader,
+    threads: usize,
+    numbered: AtomicU64,
+    under_way: Mutex<()>,
+}
+
+impl Desk {
+    pub(crate) const fn new(loader: Loader, threads: usize) -> Self {
+        Self { loader, threads, numbered: AtomicU64::new(0), under_way: Mutex::new(()) }
+    }
+
+    /// Compiled, checked and configured; its instances are still to be made.
+    pub(crate) fn load(&self, decision: Decision, config: &PluginConfig) -> Result<Generation, LoadError> {
+        Ok(self.generation(self.loader.load(decision, config)?, config.clone()))
+    }
+
+    /// The next number is this one's.
+    fn generation(&self, plugin: Plugin, config: PluginConfig) -> Generation {
+        let number = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+        let seats = seats(plugin.decision(), self.threads);
+        Generation::new(number, plugin, config, seats)
+    }
+
+    fn begin(&self) -> Result<MutexGuard<'_, ()>, SwapError> {
+        match self.under_way.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(SwapError::Busy),
+        }
+    }
+}
+
+impl Policies {
+    /// Loads a component and puts it in force, or in the shadow. Blocks while it compiles; decisions go on meanwhile.
+    /// The policy's store is kept; what its instances remembered is not.
+    ///
+    /// # Errors
+    /// Why not; then the one in force stays.
+    pub fn swap(&self, order: SwapOrder) -> Result<Swapped, SwapError> {
+        let office = &self.office;
+        let _one = office.desk.begin()?;
+        let began = Instant::now();
+        let (decision, index) = (order.decision, order.position.wrapping_sub(1));
+        let post = office.post(decision, index)?;
+        let next = while_time_passes(office.desk.loader.engine(), || {
+            let loaded = office.desk.loader.load(decision, &order.plugin)?;
+            unchanged(&post, &loaded, &order.plugin)?;
+            let old = post.current.plugin.shared();
+            let label = loaded.label().to_owned();
+            let shared = if order.shadow { old.copy(label) } else { old.heir(label) };
+            office.ready(loaded.sharing(shared), order.plugin)
+        })?;
+        let (prepared_in, ready) = (began.elapsed(), Instant::now());
+        let generation = next.info();
+        if order.shadow {
+            office.change(decision, index, |post| Post {
+                shadow: Some(Arc::new(Shadow::new(next))),
+                ..post.clone()
+            });
+            tracing::info!(
+                decision = decision.name(),
+                generation = generation.generation,
+                digest = generation.digest,
+                "policy in the shadow"
+            );
+        } else {
+            office.change(decision, index, |post| post.taken_by(next, (office.clock)()));
+        }
+        let took = ready.elapsed();
+        Ok(Swapped { generation, before: post.current.info(), shadow: order.shadow, prepared_in, took })
+    }
+
+    /// Puts the one before in force again; the one that was becomes the one before.
+    ///
+    /// # Errors
+    /// Where there was none.
+    pub fn back(&self, decision: Decision, position: usize) -> Result<Swapped, SwapError> {
+        let office = &self.office;
+        let _one = office.desk.begin()?;
+        let began = Instant::now();
+        let index = position.wrapping_sub(1);
+        let post = office.post(decision, index)?;
+        let previous = post.previous.clone().ok_or(SwapError::NothingBefore(decision))?;
+        let generation = previous.info();
+        *previous.breaker() = Default::default();
+        office.change(decision, index, |post| post.taken_by(previous, (office.clock)()));
+        let took = began.elapsed();
+        Ok(Swapped {
+            generation,
+            before: post.current.info(),
+            shadow: false,
+            prepared_in: Duration::ZERO,
+            took,
+        })
+    }
+
+    /// Puts the one in the shadow in force, with the real store from now on.
+    ///
+    /// # Errors
+    /// Where there is none, or no instance of it can be made.
+    pub fn enforce(&self, decision: Decision, position: usize) -> Result<Swapped, SwapError> {
+        let office = &self.office;
+        let _one = office.desk.begin()?;
+        let began = Instant::now();
+        let index = position.wrapping_sub(1);
+        let post = office.post(decision, index)?;
+        let trial = post.shadow.clone().ok_or(SwapError::NoShadow(decision))?;
+        let plugin = &trial.generation.plugin;
+        let shared = post.current.plugin.shared().heir(plugin.label().to_owned());
+        let next = while_time_passes(office.desk.loader.engine(), || {
+            office.ready(plugin.sharing(shared), trial.generation.config.clone())
+        })?;
+        let (prepared_in, ready) = (began.elapsed(), Instant::now());
+        let generation = next.info();
+        office.change(decision, index, |post| post.taken_by(next, (office.clock)()));
+        let took = ready.elapsed();
+        Ok(Swapped { generation, before: post.current.info(), shadow: false, prepared_in, took })
+    }
+
+    /// Ends the trial of the one in the shadow; says which that was.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn dismiss(&self, decision: Decision, position: usize) -> Result<GenerationInfo, SwapError> {
+        let office = &self.office;
+        let _one = office.desk.begin()?;
+        let index = position.wrapping_sub(1);
+        let trial = office.post(decision, index)?.shadow.ok_or(SwapError::NoShadow(decision))?;
+        office.change(decision, index, |post| Post { shadow: None, ..post.clone() });
+        Ok(trial.generation.info())
+    }
+
+    /// What a position was loaded from.
+    ///
+    /// # Errors
+    /// Where there is no such position.
+    pub fn plugin_config(&self, decision: Decision, position: usize) -> Result<PluginConfig, SwapError> {
+        Ok(self.office.post(decision, position.wrapping_sub(1))?.current.config.clone())
+    }
+}
+
+impl Office {
+    fn post(&self, decision: Decision, index: usize) -> Result<Post, SwapError> {
+        let chain = self.chain(decision);
+        let none =
+            || SwapError::NoPosition { decision, position: index.wrapping_add(1), length: chain.posts.len() };
+        chain.posts.get(index).cloned().ok_or_else(none)
+    }
+
+    /// A generation whose instances are made and fed before anyone waits for them.
+    fn ready(&self, plugin: Plugin, config: PluginConfig) -> Result<Arc<Generation>, SwapError> {
+        let generation = self.desk.generation(plugin, config);
+        for _ in 0..seats(generation.plugin.decision(), self.desk.threads) {
+            let held = Held::ready(&generation, &self.around())
+                .map_err(|_| SwapError::NotReady { origin: generation.plugin.label().to_owned() })?;
+            generation.keep(held);
+        }
+        Ok(Arc::new(generation))
+    }
+
+    /// Between two questions.
+    fn change(&self, decision: Decision, index: usize, change: impl FnOnce(&Post) -> Post) {
+        let chain = self.chain(decision);
+        let mut posts = chain.posts.clone();
+        let Some(post) = posts.get_mut(index) else { return };
+        let before = post.current.number;
+        *post = change(post);
+        let current = post.current.clone();
+        self.put(decision, Chain { posts });
+        if current.number != before {
+            told(decision, &current);
+        }
+    }
+}
+
+fn unchanged(post: &Post, loaded: &Plugin, config: &PluginConfig) -> Result<(), SwapError> {
+    let current = &post.current;
+    if loaded.digest() == current.plugin.digest() && config.configuration == current.config.configuration {
+        return Err(SwapError::Unchanged { digest: loaded.digest().into() });
+    }
+    Ok(())
+}
