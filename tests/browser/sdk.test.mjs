@@ -581,6 +581,25 @@ describe('a session', () => {
     assert.equal(told.length, times, 'nothing is told of a session that is over');
   });
 
+  it('tells of oneself that the way out is too narrow, and that there is none', async () => {
+    const session = await joined();
+    await pass(100);
+    const sending = { id: 'out', type: 'outbound-rtp', timestamp: 0, qualityLimitationReason: 'bandwidth' };
+    const pair = { id: 'pair', type: 'candidate-pair', currentRoundTripTime: 0.02, availableOutgoingBitrate: 90_000 };
+    session.peerConnection.stats = [sending, pair, { id: 't', type: 'transport', selectedCandidatePairId: 'pair' }];
+    const level = async () => {
+      await pass(2_000);
+      return session.quality.get(1).level;
+    };
+    assert.equal(await level(), 2, 'held back');
+    sending.qualityLimitationReason = 'none';
+    assert.equal(await level(), 3);
+    script.up = false;
+    script.sockets.at(-1).break();
+    assert.equal(await level(), 0, 'cut off');
+    await session.leave();
+  });
+
   it('leaves for good', async () => {
     const session = await publishing();
     session.leave();

@@ -27,6 +27,7 @@ pub(crate) fn act(world: &mut World, person: usize, deed: Deed) {
             address: None,
             expected_ingress_kbps: 100,
             attrs: Vec::new(),
+            told_by_ceiling: false,
         };
         return world.request(person, RequestBody::Join(join), Asked::Join);
     }

@@ -180,6 +180,7 @@ impl Directory {
         let limits = TransportLimits {
             ingress_kbps: joining.grant.ingress_kbps,
             egress_kbps: joining.grant.egress_kbps,
+            told_by_ceiling: joining.request.told_by_ceiling,
         };
         let transport = joining.transport;
         if let Some(router) = self.routers.get_mut(&router) {

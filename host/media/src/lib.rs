@@ -39,6 +39,7 @@ pub mod share;
 pub mod shed;
 pub mod station;
 pub mod transport;
+pub mod upload;
 pub mod vp8;
 pub mod vp9;
 pub mod watch;

@@ -1,7 +1,9 @@
-//! How many bits a stream brings, over the last two seconds. Knows nothing of what the bits are for.
+//! How many bits a stream brings, over the last two seconds, and how they divide among its frame rates. Knows nothing
+//! of what the bits are for.
 
 use std::time::{Duration, Instant};
 use tidegate_types::Bitrate;
+use tidegate_types::relay::FRAME_RATES;
 
 /// One slot of the window.
 const SLOT: Duration = Duration::from_millis(100);
@@ -13,6 +15,12 @@ const OVERHEAD_BYTES: u32 = 70;
 const YOUNG: Duration = Duration::from_millis(400);
 /// Each reading moves the usual rate by this part of the difference.
 const SMOOTHING: u64 = 8;
+
+/// Of what was counted before, so many 16ths still count at the next reading: with five readings a second half of it is
+/// forgotten in two.
+const FADING: u64 = 15;
+/// A temporal layer that brings less than this part of the whole is taken for none.
+const LEAST_PART: u64 = 64;
 
 /// Counts what arrives. Never allocates.
 #[derive(Clone, Debug)]
@@ -90,6 +98,41 @@ impl Meter {
     }
 }
 
+/// How a stream's bits divide among its temporal layers, of late. Never allocates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mix {
+    bytes: [u32; FRAME_RATES],
+    /// Something came since the last reading; what rests is remembered as it was.
+    fresh: bool,
+}
+
+impl Mix {
+    /// Counts one packet with so many bytes of payload.
+    #[inline]
+    pub fn note(&mut self, temporal: u8, payload: usize) {
+        let bytes = u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(OVERHEAD_BYTES);
+        let layer = &mut self.bytes[usize::from(temporal).min(FRAME_RATES - 1)];
+        *layer = layer.saturating_add(bytes);
+        self.fresh = true;
+    }
+
+    /// How many 256ths of the whole come up to each temporal layer but the highest; 0 from there on. To be asked at even
+    /// intervals: what was counted long ago counts less with each asking.
+    pub fn parts(&mut self) -> [u8; FRAME_RATES - 1] {
+        let whole: u64 = self.bytes.iter().map(|bytes| u64::from(*bytes)).sum();
+        let highest = self.bytes.iter().rposition(|bytes| u64::from(*bytes) * LEAST_PART > whole);
+        let mut sum = 0;
+        let parts = std::array::from_fn(|temporal| {
+            sum += u64::from(self.bytes[temporal]);
+            if highest <= Some(temporal) { 0 } else { (sum * 256 / whole).clamp(1, 255) as u8 }
+        });
+        if std::mem::take(&mut self.fresh) {
+            self.bytes = self.bytes.map(|bytes| (u64::from(bytes) * FADING / 16) as u32);
+        }
+        parts
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +166,29 @@ mod tests {
         let at = run(&mut meter, at, 2_100, 180);
         let rate = meter.rate(at).unwrap().kbps();
         assert!((180..=220).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn frame_rates_are_told_apart_and_forgotten_when_they_end() {
+        let mut mix = Mix::default();
+        assert_eq!(mix.parts(), [0; 3]);
+        // Half of the bits in every fourth picture, a quarter in every other fourth, and the rest.
+        for picture in 0..400 {
+            let (temporal, bytes) = [(0, 930), (2, 180), (1, 430), (2, 180)][picture % 4];
+            mix.note(temporal, bytes);
+        }
+        assert_eq!(mix.parts(), [128, 192, 0]);
+        for _ in 0..1_000 {
+            assert_eq!(mix.parts(), [128, 192, 0], "a stream that rests");
+        }
+        for _ in 0..100 {
+            mix.note(0, 930);
+            mix.parts();
+        }
+        assert_eq!(mix.parts(), [0; 3], "the encoder has but one left");
+        mix.note(200, usize::MAX);
+        mix.note(200, usize::MAX);
+        mix.parts();
     }
 
     #[test]

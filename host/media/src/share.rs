@@ -1,19 +1,28 @@
 //! Divides the bit rate that one transport may send among the pictures on it. Pure: claims and a budget in, a
 //! layer for each claim out. Knows nothing of packets, stations or where the budget comes from.
 //!
-//! Sound was taken off the budget before. Then, in this order: everyone's lowest layer; then the higher ranks' next
-//! layers before the lower ranks', and within a rank whoever stands lowest first. Who stands higher gives way where
-//! that lifts someone of a higher rank, or someone of its own rank who stands lower still.
+//! Sound was taken off the budget before. Then, in this order: everyone's lowest layer; then all its frames; then the
+//! higher ranks' next layers before the lower ranks', and within a rank whoever stands lowest first. Who stands higher
+//! gives way where that lifts someone of a higher rank, or someone of its own rank who stands lower still; a picture
+//! loses frames before it gets smaller.
 //!
 //! Stepping down is done at once; stepping up needs room to spare, and after a step down time to pass
 //! ([`REST`], doubling up to [`LONGEST_REST`] where the last attempt failed), unless there is clearly more capacity
 //! than there was: so a layer does not flicker.
 
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_types::consumer::LayerPreference;
+use tidegate_types::relay::FRAME_RATES;
 
-/// Layers that one claim can be given at most: eight encodings, or four spatial times three temporal ones.
-pub const RUNGS: usize = 12;
+/// Layers that one claim can be given at most: four frame rates of the smallest picture, two of each of seven more.
+pub const RUNGS: usize = 18;
+/// How much higher than the one below each larger picture stands; one with fewer frames stands lower by one for each
+/// step. So ladders of different shapes compare by the size of the picture first.
+const SIZE: i8 = 4;
+/// Where the smallest picture with all its frames stands.
+const SMALLEST: i8 = 0;
+const _: () = assert!(FRAME_RATES as i8 <= SIZE);
 /// How long who had to step down stays there.
 pub const REST: Duration = Duration::from_secs(10);
 /// The same after several attempts that failed.
@@ -42,15 +51,26 @@ pub struct Rung {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ladder {
     rungs: [Rung; RUNGS],
+    heights: [i8; RUNGS],
     count: usize,
 }
 
 impl Ladder {
     /// Adds the next higher layer; what exceeds [`RUNGS`] is left out.
     pub fn push(&mut self, rung: Rung) {
-        if let Some(space) = self.rungs.get_mut(self.count) {
-            *space = rung;
-            self.count += 1;
+        let at = self.count;
+        let Some(space) = self.rungs.get_mut(at) else { return };
+        *space = rung;
+        self.count += 1;
+        let Some(below) = at.checked_sub(1) else { return };
+        if self.rungs[below].layer.spatial == rung.layer.spatial {
+            self.heights[at] = self.heights[below];
+            let same =
+                self.rungs[..at].iter().rev().take_while(|one| one.layer.spatial == rung.layer.spatial);
+            let first = at - same.count();
+            self.heights[first..at].iter_mut().for_each(|height| *height -= 1);
+        } else {
+            self.heights[at] = self.heights[below] + SIZE;
         }
     }
 
@@ -60,10 +80,19 @@ impl Ladder {
         &self.rungs[..self.count]
     }
 
-    /// The highest rung within `layer`.
+    /// The highest rung within `layer`. Of its size the lowest always is: the others may just have gone.
     fn within(&self, layer: LayerPreference) -> Option<usize> {
-        let fits = |rung: &Rung| rung.layer.spatial <= layer.spatial && rung.layer.temporal <= layer.temporal;
-        self.rungs().iter().rposition(fits)
+        let size = |at: usize| self.rungs[at].layer.spatial;
+        (0..self.count).rev().find(|&at| {
+            let lowest = at == 0 || size(at - 1) != size(at);
+            let enough = lowest || self.rungs[at].layer.temporal <= layer.temporal;
+            size(at) < layer.spatial || size(at) == layer.spatial && enough
+        })
+    }
+
+    /// The lowest rung that stands at least so high.
+    fn from(&self, height: i8) -> Option<usize> {
+        self.heights[..self.count].iter().position(|at| *at >= height)
     }
 }
 
@@ -123,6 +152,17 @@ impl Claim {
         self.kbps_at(self.at)
     }
 
+    /// How high a rung stands; nothing is below all.
+    fn height(&self, at: Option<usize>) -> Option<i8> {
+        at.and_then(|at| self.ladder.heights.get(at)).copied()
+    }
+
+    /// Whether it would still stand at least so high one rung lower.
+    fn can_fall_to(&self, height: i8) -> bool {
+        let below = self.at.and_then(|at| at.checked_sub(1));
+        self.height(below) >= Some(height)
+    }
+
     fn next(&self) -> Option<usize> {
         let next = self.at.map_or(0, |at| at + 1);
         (next < self.ladder.count).then_some(next)
@@ -141,10 +181,12 @@ impl Claim {
 
     fn lower(&mut self, now: Instant, room_kbps: u64) {
         self.at = self.at.and_then(|at| at.checked_sub(1));
-        let attempted = self.share.raised.is_some_and(|at| now.saturating_duration_since(at) < REST);
-        let rest = match self.share.lowered {
-            Some(before) if attempted => (before.rest * 2).min(LONGEST_REST),
-            _ => REST,
+        let attempt = self.share.raised.filter(|at| now.saturating_duration_since(*at) < REST);
+        let rest = match self.share.lowered.zip(attempt) {
+            Some((before, raised)) if before.at < raised => (before.rest * 2).min(LONGEST_REST),
+            // The same fall goes on.
+            Some((before, _)) => before.rest,
+            None => REST,
         };
         self.share.lowered = Some(Lowered { at: now, room_kbps, rest });
     }
@@ -179,16 +221,16 @@ fn total(claims: &[Claim]) -> u64 {
     claims.iter().map(Claim::kbps).sum()
 }
 
-/// Brings what stands within the budget: higher layers go first, of the lowest rank and there the dearest; then
-/// lowest layers. The first claim of the highest rank keeps its lowest layer whatever there is: with no picture at
+/// Brings what stands within the budget: higher layers go first, of the lowest rank and there the dearest; then frames
+/// of the lowest layers; then those. The first claim of the highest rank keeps its lowest layer whatever there is: with no picture at
 /// all nothing would ever show that there is room again.
 fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
     let kept = first(claims);
     let tried = total(claims).max(room);
     while total(claims) * 100 > room * TOLERATED {
-        let higher = sacrifice(claims, |_, claim| claim.at > Some(0));
-        let victim =
-            higher.or_else(|| sacrifice(claims, |index, claim| claim.at.is_some() && Some(index) != kept));
+        let victim = sacrifice(claims, |_, claim| claim.height(claim.at) > Some(SMALLEST))
+            .or_else(|| sacrifice(claims, |_, claim| claim.at > Some(0)))
+            .or_else(|| sacrifice(claims, |index, claim| claim.at.is_some() && Some(index) != kept));
         let Some(victim) = victim else { return };
         claims[victim].lower(now, tried);
     }
@@ -207,13 +249,13 @@ fn first(claims: &[Claim]) -> Option<usize> {
     (0..claims.len()).min_by_key(|index| (std::cmp::Reverse(claims[*index].rank), *index))
 }
 
-/// Gives whoever has nothing its lowest layer.
+/// Gives whoever has nothing its lowest layer, then everyone all its frames.
 fn spread(now: Instant, room: u64, claims: &mut [Claim]) {
     if let Some(first) = first(claims).filter(|first| claims[*first].at.is_none()) {
         claims[first].at = Some(0);
         claims[first].share.raised = Some(now);
     }
-    while rise(now, room, claims, |claim| claim.at.is_none()) {}
+    while rise(now, room, claims, |claim| claim.height(claim.next()) <= Some(SMALLEST)) {}
 }
 
 /// Lifts one of those that `may` by one rung: the lowest standing first, of equals the highest rank. Returns whether
@@ -222,7 +264,10 @@ fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> b
     let lowest = claims.iter().map(|claim| claim.kbps_at(Some(0))).sum();
     let mut tried = None;
     loop {
-        let key = |index: usize| (claims[index].at, std::cmp::Reverse(claims[index].rank), index);
+        let key = |index: usize| {
+            let claim = &claims[index];
+            (claim.height(claim.at), std::cmp::Reverse(claim.rank), index)
+        };
         let candidates = (0..claims.len()).filter(|index| {
             let claim = &claims[*index];
             may(claim) && claim.next().is_some() && claim.may_rise(now, room, lowest)
@@ -242,32 +287,34 @@ fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> b
 /// Sees to it that one more rung of `riser` fits, if others give way as they must. Returns whether it does; if not,
 /// nobody gave way.
 fn make_room(now: Instant, room: u64, claims: &mut [Claim], riser: usize) -> bool {
-    let next = claims[riser].next();
-    let needed = total(claims) - claims[riser].kbps() + claims[riser].kbps_at(next);
+    let (rank, next) = (claims[riser].rank, claims[riser].next());
+    let goal = claims[riser].height(next).unwrap_or(SMALLEST);
     let fits = |kbps: u64| kbps * SPARE <= room * 100;
-    let gives_way = |claims: &[Claim], index: usize| {
-        let (victim, riser) = (&claims[index], &claims[riser]);
-        let higher = victim.at > Some(0);
-        higher
-            && (next == Some(0) || victim.rank < riser.rank || victim.rank == riser.rank && victim.at > next)
+    // How far down others give way: nobody for someone who then stands higher than themselves, but for its rank.
+    let floor = |claim: &Claim| match claim.rank.cmp(&rank) {
+        _ if goal <= SMALLEST => Some(goal),
+        Ordering::Less => Some(SMALLEST),
+        Ordering::Equal => Some(goal),
+        Ordering::Greater => None,
     };
-    let mut most = 0;
-    for index in (0..claims.len()).filter(|index| gives_way(claims, *index)) {
-        let floor = match claims[index].rank == claims[riser].rank && next != Some(0) {
-            true => next,
-            false => Some(0),
-        };
-        most += claims[index].kbps() - claims[index].kbps_at(floor).min(claims[index].kbps());
-    }
-    if !fits(needed.saturating_sub(most)) {
+    let gives_way = |claim: &Claim| floor(claim).is_some_and(|floor| claim.can_fall_to(floor));
+    let most: u64 = claims
+        .iter()
+        .filter(|claim| gives_way(claim))
+        .map(|claim| {
+            let lowest = floor(claim).and_then(|floor| claim.ladder.from(floor));
+            claim.kbps().saturating_sub(claim.kbps_at(lowest))
+        })
+        .sum();
+    let needed = |claims: &[Claim]| total(claims) - claims[riser].kbps() + claims[riser].kbps_at(next);
+    if !fits(needed(claims).saturating_sub(most)) {
         return false;
     }
     loop {
-        let needed = total(claims) - claims[riser].kbps() + claims[riser].kbps_at(next);
-        if fits(needed) {
+        if fits(needed(claims)) {
             return true;
         }
-        let Some(victim) = sacrifice(claims, |index, _| gives_way(claims, index)) else { return false };
+        let Some(victim) = sacrifice(claims, |_, claim| gives_way(claim)) else { return false };
         claims[victim].lower(now, room);
     }
 }

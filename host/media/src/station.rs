@@ -1,21 +1,21 @@
 //! Where a producer stands in one engine: its history, its seats (consumers here) and its relays (copies to
 //! other places). A local producer and one that is relayed to here look the same from this point on.
-//! Knows nothing of transports, keys or sockets.
+//! Knows nothing of transports, keys or sockets. What its layers take is in `rates`.
+
+mod rates;
 
 use crate::history::History;
 use crate::missing::{Missing, Noted, Pace};
-use crate::rates::Meter;
 use crate::replay::{Chain, Cursor};
-use crate::share::{Ladder, Rung};
 use crate::watch::Watch;
+use rates::Measured;
 use std::time::{Duration, Instant};
-use tidegate_types::consumer::LayerPreference;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::relay::{
-    ENCODINGS, MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock,
+    ENCODINGS, LayerRates, MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock,
 };
 use tidegate_types::router::AudioLevel;
-use tidegate_types::{MediaKind, MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
+use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
 
 /// At most one keyframe request an encoding in this time; more are folded into the next.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
@@ -30,11 +30,6 @@ const REPLAYED: Duration = Duration::from_millis(200);
 const SENT: usize = 1_024;
 /// A producer that sent nothing for this long is reported silent.
 const SILENT: Duration = Duration::from_secs(10);
-/// What a track is taken to need before it was measured, in kbit/s; a higher encoding three times the one below.
-const UNMEASURED_AUDIO_KBPS: u32 = 40;
-const UNMEASURED_VIDEO_KBPS: u32 = 150;
-/// More than any layer takes.
-const MOST_KBPS: u64 = 1_000_000;
 
 /// One encoding as it stands here.
 #[derive(Clone, Debug)]
@@ -256,11 +251,10 @@ pub struct Station {
     pub relays: Vec<RelaySource>,
     /// What its publisher was told of who watches; the source's business alone.
     watch: Watch,
-    /// One for each encoding; where there is only one, for each of its spatial layers.
-    meters: [Meter; ENCODINGS],
-    /// What each encoding takes where it is sent, in kbit/s; 0 where it cannot be had. Of a single encoding, what it takes
-    /// up to each spatial layer.
-    pub kbps: [u32; ENCODINGS],
+    /// What comes, where it is sent.
+    measured: Measured,
+    /// What its layers take where they are sent.
+    pub rates: LayerRates,
     /// Others of its room are louder: it is heard, but not forwarded from its source.
     pub hushed: bool,
     /// Its publisher holds the floor.
@@ -301,8 +295,8 @@ impl Station {
             seats: Vec::new(),
             relays: Vec::new(),
             watch,
-            meters: std::array::from_fn(|_| Meter::new(now)),
-            kbps: [0; ENCODINGS],
+            measured: Measured::new(now),
+            rates: LayerRates::default(),
             hushed: false,
             speaks: false,
             levels: LevelSum::default(),
@@ -331,8 +325,8 @@ impl Station {
             seats: std::mem::take(&mut self.seats),
             relays: Vec::new(),
             watch: self.watch,
-            meters: self.meters.clone(),
-            kbps: self.kbps,
+            measured: self.measured.clone(),
+            rates: self.rates,
             hushed: self.hushed,
             speaks: self.speaks,
             levels: LevelSum::default(),
@@ -386,11 +380,7 @@ impl Station {
             self.levels.level += u32::from(level);
             self.levels.voice += u32::from(voice);
         }
-        let spatial = packet.layers.map_or(0, |layers| layers.layer.spatial);
-        let layer = if self.encodings.len() > 1 { packet.encoding } else { spatial };
-        if let Some(meter) = self.meters.get_mut(usize::from(layer)) {
-            meter.note(packet.ingress, packet.payload().len());
-        }
+        self.measured.note(packet, self.encodings.len());
         let Some(standing) = self.encodings.get_mut(usize::from(packet.encoding)) else { return false };
         if packet.keyframe {
             standing.wanted = false;
@@ -407,69 +397,6 @@ impl Station {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.paused || self.hushed && matches!(self.source, Source::Local { .. })
-    }
-
-    /// Learns what its encodings take. A relay's sink is told by its source instead: it sees only what is wanted
-    /// here. To be called at even intervals.
-    pub fn measure(&mut self, now: Instant) {
-        if let Source::Relay(_) = self.source {
-            return;
-        }
-        let available = self.watch.available(now, self.encodings.len(), self.alive(now));
-        let mut guess = match self.parameters.kind {
-            MediaKind::Audio => UNMEASURED_AUDIO_KBPS,
-            MediaKind::Video => UNMEASURED_VIDEO_KBPS,
-        };
-        let read = |meter: &mut Meter| meter.expected(now).map(|rate| rate.kbps().clamp(1, MOST_KBPS) as u32);
-        if let [_] = self.encodings[..] {
-            let mut sum = 0;
-            for (spatial, (meter, kbps)) in self.meters.iter_mut().zip(&mut self.kbps).enumerate() {
-                let takes = read(meter).or((spatial == 0).then_some(guess)).filter(|_| available != 0);
-                sum += takes.unwrap_or(0);
-                *kbps = takes.map_or(0, |_| sum);
-            }
-            return;
-        }
-        for (index, (meter, kbps)) in self.meters.iter_mut().zip(&mut self.kbps).enumerate() {
-            let takes = read(meter).unwrap_or(guess);
-            guess = takes.saturating_mul(3);
-            *kbps = if available >> index & 1 == 1 { takes } else { 0 };
-        }
-    }
-
-    /// Notes which encodings are needed here and at the relays' ends; what its publisher is to be told, if that changed.
-    pub fn note_needed(&mut self, now: Instant, needed: u32) -> Option<u32> {
-        let settled = self
-            .meters
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (index, meter)| bits | u32::from(meter.is_settled(now)) << index);
-        self.watch.note(now, self.encodings.len(), needed, settled)
-    }
-
-    /// The highest encoding or, where there is one alone, spatial layer that is known to come.
-    #[must_use]
-    pub fn highest_layer(&self) -> u8 {
-        let known = self.kbps.iter().rposition(|kbps| *kbps > 0);
-        known.unwrap_or(self.encodings.len() - 1) as u8
-    }
-
-    /// The layers that a peer may be sent which wants no higher ones than `preferred`; empty where nothing comes.
-    #[must_use]
-    pub fn ladder(&self, preferred: LayerPreference) -> Ladder {
-        let mut ladder = Ladder::default();
-        let coming = || self.kbps.iter().enumerate().filter(|(_, kbps)| **kbps > 0);
-        // Of a single encoding of which one layer is known there may be others.
-        let whole = self.encodings.len() == 1 && coming().count() == 1;
-        for (spatial, kbps) in coming() {
-            // Where nothing as low as wanted comes, the lowest that does.
-            if spatial <= usize::from(preferred.spatial) || ladder.rungs().is_empty() {
-                let spatial = if whole { u8::MAX } else { spatial as u8 };
-                let layer = LayerPreference { spatial, temporal: u8::MAX };
-                ladder.push(Rung { layer, kbps: u64::from(*kbps) });
-            }
-        }
-        ladder
     }
 
     /// Keeps the packet for those who may need it again.
@@ -544,13 +471,6 @@ impl Station {
                 relay.told_alive = Some(alive);
                 each(relay.to, RelayMessage::Alive { relay: relay.id, encodings: alive });
             }
-        }
-    }
-
-    /// What its encodings take, for every relay's far end. Calls `each`.
-    pub fn tell_rates(&self, mut each: impl FnMut(Place, RelayMessage)) {
-        for relay in &self.relays {
-            each(relay.to, RelayMessage::Rates { relay: relay.id, kbps: self.kbps });
         }
     }
 

@@ -14,6 +14,7 @@ use crate::producer::{Producer, StreamKey};
 use crate::rtcp::{ReportBlock, Writer};
 use crate::rtp::{self, ExtensionMap, Header, HopExtensions, HopValues};
 use crate::share::Division;
+use crate::upload::Upload;
 use crate::vp8;
 use std::time::{Duration, Instant};
 use tidegate_types::command::{TransportDump, TransportLimits};
@@ -91,6 +92,7 @@ pub struct Transport {
     next_transport_sequence: u16,
     report_due: Instant,
     ceiling: Option<Ceiling>,
+    upload: Upload,
     counters: TransportStats,
 }
 
@@ -130,6 +132,7 @@ impl Transport {
             ceiling: limits
                 .ingress_kbps
                 .map(|kbps| Ceiling::new(Bitrate::from_kbps(kbps.into()), now.instant)),
+            upload: Upload::default(),
             counters: TransportStats::default(),
         }
     }
@@ -472,10 +475,19 @@ impl Transport {
         }
     }
 
-    /// Tells a peer that may not bring in as much as it likes how much it may: it sends less by itself, before
-    /// anything has to be dropped.
+    /// Notes how much its peer need bring in at most, `None` being all that it has. More is told at once, less with the
+    /// next report.
+    pub fn need(&mut self, now: Now, most: Option<Bitrate>, out: &mut Datagrams) {
+        if self.upload.note(most) {
+            self.tell_ceiling(now, out);
+        }
+    }
+
+    /// Tells a peer that may not bring in as much as it likes, or need not, how much it may: it sends less by itself,
+    /// before anything has to be dropped.
     fn tell_ceiling(&mut self, now: Now, out: &mut Datagrams) {
-        let Some(ceiling) = self.limits.ingress_kbps else { return };
+        let granted = self.limits.ingress_kbps.map(|kbps| Bitrate::from_kbps(kbps.into()));
+        let Some(ceiling) = granted.into_iter().chain(self.upload.ceiling()).min() else { return };
         let mut sources = [0; CEILING_SOURCES];
         let known = self.producers.iter().flatten().flat_map(|producer| &producer.encodings);
         let mut length = 0;
@@ -484,7 +496,6 @@ impl Transport {
             length += 1;
         }
         if length > 0 {
-            let ceiling = Bitrate::from_kbps(u64::from(ceiling));
             self.send_rtcp(now, out, |writer| {
                 writer.receiver_report(FEEDBACK_SSRC, &[]);
                 writer.ceiling(FEEDBACK_SSRC, ceiling, &sources[..length]);

@@ -20,19 +20,22 @@ pub struct Watch {
     /// The smaller set that is needed, and since when.
     less: Option<(u32, Instant)>,
     grown: Option<Instant>,
+    /// Since when nobody needs any.
+    unneeded: Option<Instant>,
 }
 
 impl Watch {
     /// A publisher of so many encodings, which sends them all.
     #[must_use]
     pub const fn new(encodings: usize, now: Instant) -> Self {
-        Self { told: all(encodings), began: now, less: None, grown: None }
+        Self { told: all(encodings), began: now, less: None, grown: None, unneeded: None }
     }
 
     /// Notes which encodings are needed now. Gives what the publisher is to be told: at once where one more is
     /// needed, after [`UNWATCHED`] where fewer are. The lowest is always needed: whoever comes next begins there. Those
     /// that are not yet `settled` (measured) are left alone at first.
     pub fn note(&mut self, now: Instant, encodings: usize, needed: u32, settled: u32) -> Option<u32> {
+        self.unneeded = (needed == 0).then(|| self.unneeded.unwrap_or(now));
         let needed = (needed | 1) & all(encodings);
         if needed & !self.told != 0 {
             self.told |= needed;
@@ -49,13 +52,30 @@ impl Watch {
             _ => now,
         };
         self.less = Some((needed, since));
-        let learning = now.saturating_duration_since(self.began) < LEARNING;
-        let kept = if learning { needed | self.told & !settled } else { needed };
+        let kept = if self.learns(now) { needed | self.told & !settled } else { needed };
         if kept == self.told || now.saturating_duration_since(since) < UNWATCHED {
             return None;
         }
         self.told = kept;
         Some(kept)
+    }
+
+    /// Whether it may still have to show what it can send.
+    fn learns(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) < LEARNING
+    }
+
+    /// What its publisher was told, as bits.
+    #[must_use]
+    pub const fn told(&self) -> u32 {
+        self.told
+    }
+
+    /// Whether nobody has needed any for [`UNWATCHED`], and those that come are `settled` (measured).
+    #[must_use]
+    pub fn is_idle(&self, now: Instant, settled: u32) -> bool {
+        let known = !self.learns(now) || self.told & !settled == 0;
+        known && self.unneeded.is_some_and(|since| now.saturating_duration_since(since) >= UNWATCHED)
     }
 
     /// Encodings that would come if they were asked for, given those that send: the others rest because nobody
@@ -113,6 +133,22 @@ mod tests {
         assert_eq!(watch.note(at(6), 3, 0b001, 0b011), Some(0b101));
         assert_eq!(watch.note(at(29), 3, 0b001, 0b011), None);
         assert_eq!(watch.note(at(30), 3, 0b001, 0b011), Some(0b001));
+    }
+
+    #[test]
+    fn whom_nobody_watches_at_all_is_idle_after_a_while_and_at_once_no_longer() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut watch = Watch::new(1, start);
+        watch.note(at(0), 1, 0, 0);
+        assert!(!watch.is_idle(at(3_999), 1));
+        assert!(watch.is_idle(at(4_000), 1));
+        assert!(!watch.is_idle(at(4_000), 0), "not measured yet");
+        assert!(watch.is_idle(at(30_000), 0));
+        watch.note(at(30_001), 1, 1, 1);
+        assert!(!watch.is_idle(at(30_001), 1));
+        watch.note(at(30_002), 1, 0, 1);
+        assert!(!watch.is_idle(at(30_003), 1), "counted anew");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 #[path = "simulation/overload.rs"]
 mod overload;
+#[path = "simulation/upload.rs"]
+mod upload;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ fn plan(listeners: usize) -> Plan {
         late: false,
         first_kbps: None,
         ceiling_kbps: None,
+        told_by_ceiling: false,
     }
 }
 
@@ -268,6 +271,27 @@ fn who_can_be_sent_little_gets_lower_layers_and_nobody_else_does() {
         };
         assert_eq!(videos(&mut world, 0), [(Some(1), Allowance::Reduced); 2], "{shards} shards");
         assert_eq!(videos(&mut world, 2), [(Some(2), Allowance::Full)], "{shards} shards");
+    }
+}
+
+#[test]
+fn who_can_be_sent_little_loses_frames_before_size() {
+    for shards in [1, 2] {
+        let plan = Plan { first_kbps: Some(1_400), layers: true, ..simulcast() };
+        let mut world = World::new(1, shards, 4, Weather::default(), &plan);
+        // Who had to step down when the streams were young rests for a while.
+        world.run_until(Duration::from_secs(20));
+        let last = world.people[3].frames_sent() - 2;
+        let videos = world.consumers(0).into_iter().filter(|(_, stats)| stats.bytes > 20_000);
+        let videos: Vec<_> = videos.map(|(_, stats)| (stats.encoding, stats.allowance)).collect();
+        assert_eq!(videos, [(Some(2), Allowance::Reduced); 2], "{shards} shards");
+        for (producer, frames) in world.people[0].decodable() {
+            let seen: Vec<u32> = frames.range(last - 60..last).copied().collect();
+            let half: Vec<u32> = (last - 60..last).filter(|number| number % 2 == 0).collect();
+            assert_eq!(seen, half, "{shards} shards, {producer}");
+        }
+        // Nobody else loses anything.
+        assert!(world.consumed(2).iter().all(|stats| stats.allowance == Allowance::Full));
     }
 }
 

@@ -199,6 +199,9 @@ pub struct TransportLimits {
     pub ingress_kbps: Option<u32>,
     /// Ceiling of what it is sent, in kbit/s.
     pub egress_kbps: Option<u32>,
+    /// Its peer hears no session messages: what nobody watches of it, it is told as a ceiling (REMB).
+    #[serde(default)]
+    pub told_by_ceiling: bool,
 }
 
 /// The answer to one command.

@@ -10,6 +10,37 @@ use std::time::Instant;
 /// Encodings of one track at most.
 pub const ENCODINGS: usize = 8;
 
+/// Temporal layers whose rates are told apart; those above count as the highest of them.
+pub const FRAME_RATES: usize = 4;
+
+/// What a producer's layers take where it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerRates {
+    /// Each encoding, in kbit/s; of a single encoding, what it takes up to each spatial layer. 0: it cannot be had.
+    pub kbps: [u32; ENCODINGS],
+    /// How many 256ths of that are taken up to each temporal layer but the highest; 0 from there on.
+    pub parts: [[u8; FRAME_RATES - 1]; ENCODINGS],
+}
+
+impl LayerRates {
+    /// The highest temporal layer of an encoding or spatial layer, 0 being the lowest.
+    #[must_use]
+    pub fn highest_temporal(&self, layer: usize) -> u8 {
+        let parts = self.parts.get(layer).copied().unwrap_or_default();
+        parts.iter().take_while(|part| **part > 0).count() as u8
+    }
+
+    /// What it takes up to a temporal layer, in kbit/s; 0: it cannot be had.
+    #[must_use]
+    pub fn up_to(&self, layer: usize, temporal: u8) -> u32 {
+        let Some(&kbps) = self.kbps.get(layer) else { return 0 };
+        match self.parts[layer].get(usize::from(temporal)) {
+            Some(&part) if part > 0 => ((u64::from(kbps) * u64::from(part)) >> 8).max(1) as u32,
+            _ => kbps,
+        }
+    }
+}
+
 /// What goes over a relay, in either direction.
 #[derive(Clone, Debug)]
 pub enum RelayMessage {
@@ -31,13 +62,13 @@ pub enum RelayMessage {
         /// Bit n set: encoding n sends.
         encodings: u32,
     },
-    /// Source to sink: what each encoding takes where it is sent. The sink sees only those that are wanted there, and
+    /// Source to sink: what its layers take where they are sent. The sink sees only those that are wanted there, and
     /// has to plan with the others.
     Rates {
         /// On which relay.
         relay: RelayId,
-        /// In kbit/s; 0: it cannot be had.
-        kbps: [u32; ENCODINGS],
+        /// What each takes.
+        rates: LayerRates,
     },
     /// Sink to source: these are missing.
     Nack {
@@ -175,7 +206,16 @@ pub struct RelayStats {
 
 #[cfg(test)]
 mod tests {
-    use super::MissingSet;
+    use super::{LayerRates, MissingSet};
+
+    #[test]
+    fn a_frame_rate_takes_its_part_and_the_highest_all() {
+        let mut rates = LayerRates::default();
+        (rates.kbps[1], rates.parts[1]) = (1_000, [128, 192, 0]);
+        assert_eq!([0, 1, 2, 9].map(|temporal| rates.up_to(1, temporal)), [500, 750, 1_000, 1_000]);
+        assert_eq!((rates.highest_temporal(1), rates.highest_temporal(0)), (2, 0));
+        assert_eq!((rates.up_to(0, 0), rates.up_to(99, 0)), (0, 0));
+    }
 
     #[test]
     fn a_set_holds_what_lies_close_and_refuses_what_does_not() {

@@ -158,6 +158,9 @@ pub struct JoinRequest {
     pub expected_ingress_kbps: u64,
     /// What this version gives no meaning to; policies see it.
     pub attrs: Vec<Attr>,
+    /// The client hears no messages: what nobody watches of it, its peer is told as a ceiling (REMB).
+    #[serde(default)]
+    pub told_by_ceiling: bool,
 }
 
 /// The reply to one request.

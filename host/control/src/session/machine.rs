@@ -250,6 +250,7 @@ impl Session {
                 address: self.address,
                 expected_ingress_kbps: 0,
                 attrs: join.attrs,
+                told_by_ceiling: join.told_by_ceiling,
             }),
         )
     }

@@ -58,6 +58,8 @@ pub(crate) struct Join {
     pub(crate) attrs: Vec<Attr>,
     /// Tracks are wanted unasked; else only those that it subscribes to.
     pub(crate) takes_all: bool,
+    /// It publishes, and hears no messages.
+    pub(crate) told_by_ceiling: bool,
 }
 
 impl Join {
@@ -69,7 +71,7 @@ impl Join {
         if token.expose().len() > TOKEN_BYTES {
             return Err(Problem::schema("/token", format!("a token has at most {TOKEN_BYTES} bytes")));
         }
-        Ok(Self { room, name, token, attrs: Vec::new(), takes_all: false })
+        Ok(Self { room, name, token, attrs: Vec::new(), takes_all: false, told_by_ceiling: false })
     }
 }
 
@@ -124,6 +126,7 @@ fn read_body(fields: &Fields<'_>) -> Result<ClientMessage, Problem> {
             token: Secret::new(fields.optional_text("token", TOKEN_BYTES)?.unwrap_or_default()),
             attrs: fields.attrs()?,
             takes_all: true,
+            told_by_ceiling: false,
         }),
         "resume" => ClientMessage::Resume(Secret::new(fields.text("resume", 128)?)),
         "offer" => ClientMessage::Offer(OfferMessage {

@@ -88,7 +88,7 @@ pub(super) fn sources(offer: &Offer) -> Result<Vec<(String, String)>, Problem> {
             let kind = media.kind.name();
             let detail =
                 format!("section {}: at most {} {kind} sections may send", section.mid, SOURCES[0].len());
-            return Err(unfit(StatusCode::NOT_ACCEPTABLE, "too-many-tracks", detail));
+            return Err(unfit(StatusCode::UNPROCESSABLE_ENTITY, "too-many-tracks", detail));
         };
         *nth += 1;
         sources.push((section.mid.clone(), (*source).to_owned()));

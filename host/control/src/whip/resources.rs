@@ -39,7 +39,7 @@ struct Known {
 
 /// The outside of one resource's task.
 #[derive(Clone, Debug)]
-struct Desk {
+pub(super) struct Desk {
     /// Of the token that it was made with; whoever changes it shows the same (RFC 9725, section 4.5).
     token: Key,
     asks: mpsc::Sender<Ask>,
@@ -171,7 +171,8 @@ impl Resources {
         })
     }
 
-    fn find(&self, name: &str) -> Result<Desk, Problem> {
+    /// One that stands, or why there is none.
+    pub(super) fn find(&self, name: &str) -> Result<Desk, Problem> {
         let key = chance::hash(name.as_bytes());
         let known = self.lock();
         if let Some(desk) = known.alive.get(&key) {
@@ -219,8 +220,8 @@ impl Resource {
         }
     }
 
-    /// The preconditions of RFC 9725, section 4.3: `*` restarts, the tag trickles. Some clients trickle with `*`; what
-    /// they mean is seen by the credentials.
+    /// The preconditions of RFC 9725, section 4.3: `*` restarts, the tag trickles. Some clients trickle with `*`, some
+    /// restart with the tag; what they mean is seen by the credentials: new ones are a restart.
     async fn patch(&mut self, if_match: &str, fragment: Fragment) -> Result<Patched, Problem> {
         let current = if_match == "*" || if_match.split(',').any(|tag| tag.trim() == self.tag);
         if !current {
@@ -229,10 +230,6 @@ impl Resource {
         }
         if fragment.ufrag == self.ufrag {
             return Ok(Patched::Noted);
-        }
-        if if_match != "*" {
-            let detail = "a=ice-ufrag is not that of this ICE session; a restart needs If-Match: *";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "another-ice-session", detail));
         }
         self.restart(fragment).await
     }

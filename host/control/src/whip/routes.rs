@@ -41,10 +41,10 @@ pub(crate) fn routes(door: &Arc<Door>) -> Router<Arc<Door>> {
         preflight(&[(ACCEPT_PATCH, FRAGMENT), (header::ACCESS_CONTROL_ALLOW_METHODS, "PATCH, DELETE")])
     };
     Router::new()
-        .route("/whip/{room}", post(publish).options(endpoint))
-        .route("/whep/{room}", post(watch).options(endpoint))
-        .route("/whep/{room}/{wanted}", post(watch_chosen).options(endpoint))
-        .route("/resource/{name}", axum::routing::patch(patch).delete(end).options(resource))
+        .route("/whip/{room}", post(publish).get(nothing_to_show).options(endpoint))
+        .route("/whep/{room}", post(watch).get(nothing_to_show).options(endpoint))
+        .route("/whep/{room}/{wanted}", post(watch_chosen).get(nothing_to_show).options(endpoint))
+        .route("/resource/{name}", axum::routing::patch(patch).delete(end).get(stands).options(resource))
         .layer(DefaultBodyLimit::max(OFFER_BYTES))
         .route_layer(middleware::from_fn(naming_media_type))
         .route_layer(middleware::from_fn_with_state(Arc::clone(door), across_origins))
@@ -80,10 +80,24 @@ async fn naming_media_type(request: Request, next: Next) -> Response {
     response
 }
 
+/// These paths have no representation of their own (RFC 9725, section 4).
+async fn nothing_to_show() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+/// Nor has a resource, but there is one or there is none.
+async fn stands(
+    State(door): State<Arc<Door>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    door.resources.find(&name.map_err(|_| unreadable_path())?.0)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn preflight(headers: &[(HeaderName, &'static str)]) -> Response {
     let allowed = (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match");
     let age = (header::ACCESS_CONTROL_MAX_AGE, "600");
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = StatusCode::OK.into_response();
     for (name, value) in headers.iter().chain(&[allowed, age]) {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -224,6 +238,7 @@ impl Visit<'_> {
         let name = parameters.get("name").unwrap_or(&default);
         let mut join = Join::outside(room, name, self.token.clone())?;
         join.attrs.push(Attr { name: "door".into(), value: self.door_name.into() });
+        join.told_by_ceiling = self.door_name == "whip";
         let mut guest = Guest::new(&self.door.sessions, self.peer.address.ip())?;
         match guest.ask(ClientMessage::Join(join)).await {
             Ok(OkBody::Entered(entered)) => Ok((guest, entered)),

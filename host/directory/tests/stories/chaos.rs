@@ -196,6 +196,7 @@ fn enter(client: u64, room: u64) -> RequestBody {
         address: None,
         expected_ingress_kbps: 100,
         attrs: Vec::new(),
+        told_by_ceiling: false,
     })
 }
 

@@ -542,6 +542,7 @@ pub(crate) fn join(room: &str) -> RequestBody {
         address: None,
         expected_ingress_kbps: 100,
         attrs: Vec::new(),
+        told_by_ceiling: false,
     })
 }
 

@@ -7,7 +7,9 @@ use tidegate_types::Place;
 use tidegate_types::cluster::Feed;
 use tidegate_types::command::{CommandBody, CommandError};
 use tidegate_types::decision::{AuthorizeAnswer, Failure, Grant, Refusal, ToPolicy};
-use tidegate_types::request::{ClientId, ErrorKind, NoticeBody, ReplyBody, Request, RequestBody};
+use tidegate_types::request::{
+    ClientId, ErrorKind, JoinRequest, NoticeBody, ReplyBody, Request, RequestBody,
+};
 
 #[test]
 fn policies_are_told_of_the_cluster_before_anything_else() {
@@ -30,6 +32,21 @@ fn two_people_meet_and_hear_of_each_other() {
     assert_eq!(world.told(1), [NoticeBody::PersonLeft(ben.person)]);
     world.send(Input::ClientGone(ClientId(1)));
     world.assert_empty();
+}
+
+#[test]
+fn a_publisher_that_hears_no_messages_gets_a_transport_that_is_told_by_a_ceiling() {
+    for told_by_ceiling in [false, true] {
+        let mut world = World::new(1);
+        let RequestBody::Join(request) = join("tea") else { panic!("a join") };
+        world.commanded();
+        world.ask(1, RequestBody::Join(JoinRequest { told_by_ceiling, ..request })).expect("enters");
+        let limits = world.commanded().into_iter().find_map(|(_, body)| match body {
+            CommandBody::CreateTransport { limits, .. } => Some(limits),
+            _ => None,
+        });
+        assert_eq!(limits.map(|limits| limits.told_by_ceiling), Some(told_by_ceiling));
+    }
 }
 
 #[test]

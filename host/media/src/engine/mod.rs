@@ -21,6 +21,7 @@ mod replay;
 mod routes;
 mod sharing;
 mod shedding;
+mod uploads;
 
 use crate::association::{AssociationConfig, AssociationEvent, Received};
 use crate::io::{Crossing, Incoming, Output, Secrets};
@@ -498,18 +499,23 @@ impl Engine {
         for encoding in (0..count as u8).filter(|encoding| awaited >> encoding & 1 == 1) {
             station.want_keyframe(encoding, now.instant);
         }
+        let mut publisher = None;
         match &mut station.source {
             Source::Relay(sink) => {
                 let message = sink.demand(needed);
                 self.output.crossings.extend(message.map(|message| (sink.from, Crossing::Relay(message))));
             }
-            Source::Local { .. } => {
+            Source::Local { transport, .. } => {
+                publisher = Some(*transport);
                 let told = station.note_needed(now.instant, needed);
                 let producer = station.producer;
                 self.output
                     .reports
                     .extend(told.map(|encodings| Report::EncodingsWatched { producer, encodings }));
             }
+        }
+        if let Some(slot) = publisher {
+            self.bound_upload(now, slot);
         }
         if replays {
             self.begin_replays(now, index);

@@ -60,9 +60,9 @@ impl Engine {
                     self.output.crossings.push((from, Crossing::Relay(again)));
                 }
             }
-            RelayMessage::Rates { kbps, .. } => {
+            RelayMessage::Rates { rates, .. } => {
                 if let Some(standing) = self.stations.get_mut(station).and_then(Option::as_mut) {
-                    standing.kbps = kbps;
+                    standing.rates = rates;
                 }
             }
             RelayMessage::Nack { missing, .. } => self.repair_relay(from, station, relay, missing),

@@ -30,6 +30,7 @@ impl Engine {
         }
         for slot in 0..self.transports.len() {
             self.share_one(now, slot);
+            self.bound_upload(now, slot);
         }
     }
 
@@ -64,7 +65,7 @@ impl Engine {
                 continue;
             };
             match consumer.kind {
-                MediaKind::Audio => sound_kbps += u64::from(station.kbps[0]),
+                MediaKind::Audio => sound_kbps += u64::from(station.rates.kbps[0]),
                 MediaKind::Video => {
                     let ladder = station.ladder(wish);
                     if !ladder.rungs().is_empty() {

@@ -16,6 +16,119 @@ fn ladder(rates: &[u64]) -> Ladder {
     ladder
 }
 
+/// Picture size and frame rate of each.
+type Stand = Option<(u8, u8)>;
+
+/// A camera whose pictures can lose half of their frames for a third of their bits, and the smallest more of them.
+fn in_time() -> Ladder {
+    let mut ladder = Ladder::default();
+    let rungs =
+        [(0, 0, 75), (0, 1, 100), (0, 9, 150), (1, 1, 335), (1, 9, 500), (2, 1, 1_140), (2, 9, 1_700)];
+    for (spatial, temporal, kbps) in rungs {
+        ladder.push(Rung { layer: LayerPreference { spatial, temporal }, kbps });
+    }
+    ladder
+}
+
+/// What claims with these ranks get of such cameras, as picture size and frame rate.
+fn in_time_of(ranks: &[u8], room: u64) -> Vec<Stand> {
+    let claim = |(index, rank): (usize, &u8)| Claim::new(index, *rank, in_time(), Share::default());
+    let mut claims: Vec<Claim> = ranks.iter().enumerate().map(claim).collect();
+    divide(Instant::now(), room, &mut claims);
+    let layer = |claim: &Claim| claim.share.layer.map(|layer| (layer.spatial, layer.temporal));
+    claims.iter().map(layer).collect()
+}
+
+#[test]
+fn a_picture_loses_frames_before_it_gets_smaller_and_everyones_smallest_moves_before_anyones_grows() {
+    let rows: &[(&[u8], u64, &[Stand])] = &[
+        (&[1], 2_000, &[Some((2, 9))]),
+        (&[1], 1_400, &[Some((2, 1))]),
+        (&[1], 1_000, &[Some((1, 9))]),
+        (&[1], 400, &[Some((1, 1))]),
+        (&[1], 120, &[Some((0, 1))]),
+        (&[1], 10, &[Some((0, 0))]),
+        // Someone who holds the floor has a larger picture only once all the others move.
+        (&[1, 2, 1], 250, &[Some((0, 0)); 3]),
+        (&[1, 2, 1], 340, &[Some((0, 1)); 3]),
+        (&[1, 2, 1], 500, &[Some((0, 9)); 3]),
+        (&[1, 2, 1], 560, &[Some((0, 9)); 3]),
+        (&[1, 2, 1], 710, &[Some((0, 9)), Some((1, 1)), Some((0, 9))]),
+        (&[1, 2, 1], 180, &[Some((0, 0)), Some((0, 0)), None]),
+        // Of equals the sizes become even first.
+        (&[1, 1], 1_110, &[Some((1, 9)), Some((1, 9))]),
+        (&[1, 1], 950, &[Some((1, 9)), Some((1, 1))]),
+    ];
+    for (ranks, room, expected) in rows {
+        assert_eq!(in_time_of(ranks, *room), *expected, "{ranks:?} in {room}");
+    }
+}
+
+#[test]
+fn frames_go_first_and_who_has_none_to_lose_is_not_taken_for_someone_better_off() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut claims =
+        [Claim::new(0, 1, ladder(CAMERA), Share::default()), Claim::new(1, 1, in_time(), Share::default())];
+    let run = |claims: &mut [Claim; 2], ms, room| {
+        *claims = claims.map(|claim| Claim::new(claim.consumer, 1, claim.ladder, claim.share));
+        divide(at(ms), room, claims);
+        claims.map(|claim| claim.share.layer.map(|layer| (layer.spatial, layer.temporal)))
+    };
+    let all = u8::MAX;
+    assert_eq!(run(&mut claims, 0, 4_000), [Some((2, all)), Some((2, 9))]);
+    assert_eq!(run(&mut claims, 200, 3_000), [Some((2, all)), Some((2, 1))], "frames for a start");
+    assert_eq!(run(&mut claims, 400, 1_120), [Some((1, all)), Some((1, 9))]);
+    assert_eq!(run(&mut claims, 600, 900), [Some((1, all)), Some((1, 1))]);
+    assert_eq!(run(&mut claims, 800, 1_120), [Some((1, all)), Some((1, 1))], "and come back after a rest");
+    assert_eq!(run(&mut claims, 11_000, 1_120), [Some((1, all)), Some((1, 9))]);
+}
+
+/// Claims on such cameras with these ranks, divided again as they stand.
+fn again(claims: &mut Vec<Claim>, ranks: &[u8], at: Instant, room: u64) -> Vec<Stand> {
+    let share = |index: usize| claims.get(index).map_or(Share::default(), |claim| claim.share);
+    *claims =
+        (0..ranks.len()).map(|index| Claim::new(index, ranks[index], in_time(), share(index))).collect();
+    divide(at, room, claims);
+    claims.iter().map(|claim| claim.share.layer.map(|layer| (layer.spatial, layer.temporal))).collect()
+}
+
+#[test]
+fn whoever_holds_the_floor_gets_smaller_before_anyones_smallest_picture_loses_frames() {
+    let (start, mut claims) = (Instant::now(), Vec::new());
+    let stands = again(&mut claims, &[1, 2, 1], start, 2_300);
+    assert_eq!(stands, [Some((0, 9)), Some((2, 9)), Some((0, 9))]);
+    let stands = again(&mut claims, &[1, 2, 1], start + Duration::from_millis(200), 610);
+    assert_eq!(stands, [Some((0, 9)), Some((1, 1)), Some((0, 9))]);
+    let stands = again(&mut claims, &[1, 2, 1], start + Duration::from_millis(400), 330);
+    assert_eq!(stands, [Some((0, 1)), Some((0, 9)), Some((0, 0))], "and its own frames last");
+}
+
+#[test]
+fn whoever_holds_the_floor_waits_for_everyones_frames_and_takes_what_comes_then_at_once() {
+    let (start, mut claims) = (Instant::now(), Vec::new());
+    assert_eq!(again(&mut claims, &[1, 2, 1], start, 560), [Some((0, 9)); 3]);
+    let stands = again(&mut claims, &[1, 2, 1], start + Duration::from_millis(200), 800);
+    assert_eq!(stands, [Some((0, 9)), Some((1, 1)), Some((0, 9))], "it had nothing to give back");
+}
+
+#[test]
+fn who_comes_finds_room_for_a_first_picture_with_whoever_holds_the_floor() {
+    let (start, mut claims) = (Instant::now(), Vec::new());
+    assert_eq!(again(&mut claims, &[2], start, 560), [Some((1, 9))]);
+    let stands = again(&mut claims, &[2, 1], start + Duration::from_millis(200), 560);
+    assert_eq!(stands, [Some((1, 1)), Some((0, 9))]);
+}
+
+#[test]
+fn frame_rates_that_are_no_longer_told_apart_cost_nobody_the_size() {
+    let mut had = Claim::new(0, 1, in_time(), Share::default());
+    divide(Instant::now(), 1_400, std::slice::from_mut(&mut had));
+    let mut now = Claim::new(0, 1, ladder(CAMERA), had.share);
+    divide(Instant::now(), 1_700, std::slice::from_mut(&mut now));
+    assert_eq!(now.share.layer.map(|layer| layer.spatial), Some(2));
+}
+
 /// A transport's pictures over time.
 struct Stage {
     now: Instant,

@@ -15,7 +15,7 @@ use tidegate_types::consumer::LayerPreference;
 const PACKET_BYTES: usize = 1_200;
 const SOUND_BYTES: usize = 110;
 const PADDING_BYTES: usize = 300;
-const SOUND_BPS: f64 = SOUND_BYTES as f64 * 8.0 * 50.0;
+pub(crate) const SOUND_BPS: f64 = SOUND_BYTES as f64 * 8.0 * 50.0;
 const FRAME: f64 = 1.0 / 30.0;
 /// How often an engine divides.
 const SHARED: f64 = 0.2;
@@ -25,8 +25,36 @@ const SHARED: f64 = 0.2;
 pub(crate) enum Source {
     /// Pictures at whatever rate the estimate allows, up to so many kbit/s.
     Elastic(f64),
-    /// So many people's sound, and their pictures, each in layers of so many kbit/s, as an engine divides them.
-    Layers { people: usize, layers: Vec<f64> },
+    /// So many people's sound, and their pictures, each in layers of so many kbit/s, as an engine divides them. Up to
+    /// each frame rate but the best, a layer takes such a part of it.
+    Layers { people: usize, layers: Vec<f64>, frames: Vec<f64> },
+}
+
+/// What one person's pictures may be given: of the smallest all frame rates, of larger ones half of the best.
+pub(crate) fn ladder(layers: &[f64], frames: &[f64]) -> Ladder {
+    let mut ladder = Ladder::default();
+    for (size, kbps) in layers.iter().enumerate() {
+        let lowest = if size == 0 { 0 } else { frames.len().saturating_sub(1) };
+        for rate in lowest..=frames.len() {
+            let temporal = if rate == frames.len() { u8::MAX } else { rate as u8 };
+            let part = frames.get(rate).copied().unwrap_or(1.0);
+            let layer = LayerPreference { spatial: size as u8, temporal };
+            ladder.push(Rung { layer, kbps: (kbps * part) as u64 });
+        }
+    }
+    ladder
+}
+
+impl Source {
+    /// What one person's pictures may take, lowest first, in kbit/s.
+    pub(crate) fn rungs(&self) -> Vec<f64> {
+        match self {
+            Self::Elastic(most) => vec![*most],
+            Self::Layers { layers, frames, .. } => {
+                ladder(layers, frames).rungs().iter().map(|rung| rung.kbps as f64).collect()
+            }
+        }
+    }
 }
 
 /// Something that is to happen at a time.
@@ -185,17 +213,13 @@ impl Call {
                 let wanted = budget.clamp(50e3, most * 1e3);
                 self.target += 0.5 * (wanted - self.target);
             }
-            Source::Layers { people, layers } => {
+            Source::Layers { people, layers, frames } => {
                 if now < self.chosen.next {
                     return;
                 }
                 self.chosen.next = now + SHARED;
                 self.chosen.shares.resize(*people, Share::default());
-                let mut ladder = Ladder::default();
-                for (spatial, kbps) in layers.iter().enumerate() {
-                    let layer = LayerPreference { spatial: spatial as u8, temporal: u8::MAX };
-                    ladder.push(Rung { layer, kbps: *kbps as u64 });
-                }
+                let ladder = ladder(layers, frames);
                 let room = Bitrate::from_bps(budget.max(0.0) as u64);
                 let (given, wanted) = self.chosen.divide(instant, now, ladder, room);
                 self.target = given.bits_per_second() as f64;
@@ -259,7 +283,7 @@ impl Chosen {
         let claim = |(person, share): (usize, &Share)| Claim::new(person, 1, ladder, *share);
         let mut claims: Vec<Claim> = self.shares.iter().enumerate().map(claim).collect();
         let division = divide(now, room.kbps(), &mut claims);
-        let height = |share: Share| share.layer.map(|layer| layer.spatial);
+        let height = |share: Share| share.layer.map(|layer| (layer.spatial, layer.temporal));
         for (person, (share, claim)) in self.shares.iter_mut().zip(&claims).enumerate() {
             if height(claim.share) != height(*share) {
                 self.changes.push((at, person, height(claim.share) > height(*share)));

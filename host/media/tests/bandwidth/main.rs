@@ -147,6 +147,22 @@ fn judge(row: &Row, seen: &Seen, bound: &Bound) -> (String, bool) {
             let rate = seen.rate(from, row.seconds) / 1e3;
             (format!("delivered {rate:.0} kbit/s (at least {least_kbps:.0})"), rate >= least_kbps)
         }
+        Bound::BestSet { from } => {
+            let rungs = row.source.rungs();
+            let room = |share: f64| row.way.carries(from) / 1e3 * share - flow::SOUND_BPS / 1e3;
+            let best =
+                |room: f64| rungs.iter().copied().filter(|kbps| *kbps <= room).fold(rungs[0], f64::max);
+            let (least, most) = (best(room(0.85) / 1.1), best(room(1.0)));
+            let mut taken: Vec<f64> =
+                seen.targets.iter().filter(|(at, _)| *at >= from).map(|(_, bps)| bps / 1e3).collect();
+            taken.sort_by(f64::total_cmp);
+            let usual = quantile(&taken, 0.5);
+            let estimate = quantile(&seen.shares(from, row.seconds), 0.5) * 1e2;
+            let told = format!(
+                "pictures take {usual:.0} kbit/s ({least:.0}..{most:.0}) at an estimate of {estimate:.0}%"
+            );
+            (told, (least..=most).contains(&usual))
+        }
         Bound::NoFlapping { from } => {
             let late: Vec<_> = seen.layer_changes.iter().filter(|(at, ..)| *at >= from).collect();
             let flaps = late.iter().filter(|(at, whose, up)| {

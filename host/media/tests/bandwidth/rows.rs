@@ -48,6 +48,9 @@ pub(crate) enum Bound {
     RivalsLive { from: f64, least: f64 },
     /// What is delivered.
     Delivered { from: f64, least_kbps: f64 },
+    /// Of one person's pictures the best that fits: what they take most of the time is no less than what fits into 85%
+    /// of the way beside the sound and a tenth to spare, and no more than what fits into all of it.
+    BestSet { from: f64 },
     /// No layer goes down and up again within ten seconds.
     NoFlapping { from: f64 },
 }
@@ -141,8 +144,25 @@ fn layered(kbps: f64, people: usize, layers: &[f64], least_kbps: f64) -> Row {
         Bound::Delay { from: 5.0, to: 60.0, most: 0.2 },
         Bound::NoFlapping { from: 15.0 },
     ];
-    let source = Source::Layers { people, layers: layers.to_vec() };
+    let source = Source::Layers { people, layers: layers.to_vec(), frames: Vec::new() };
     Row { source, ..row(format!("{people} people in layers on {kbps:.0}"), way, 60.0, bounds) }
+}
+
+/// Pictures that can lose half of their frames, and the smallest another half.
+fn in_time(people: usize, way: Way, least_kbps: f64) -> Row {
+    let layers = vec![150.0, 500.0, 1_700.0];
+    let name = format!("{people} in layers and frames on {:.0}", way.capacity[0].1);
+    let mut bounds = vec![
+        Bound::Delivered { from: 15.0, least_kbps },
+        // What is missing is often a small step, which is probed for nearer to what the way carries.
+        Bound::Delay { from: 5.0, to: 60.0, most: 0.25 },
+        Bound::NoFlapping { from: 15.0 },
+    ];
+    if people == 1 {
+        bounds.push(Bound::BestSet { from: 20.0 });
+    }
+    let source = Source::Layers { people, layers, frames: vec![0.5, 0.67] };
+    Row { source, ..row(name, way, 60.0, bounds) }
 }
 
 /// Rows that stand for what was thought of.
@@ -178,6 +198,11 @@ pub(crate) fn written() -> Vec<Row> {
         layered(1_000.0, 1, &[150.0, 500.0, 1_700.0], 500.0),
         layered(6_000.0, 3, &[150.0, 500.0, 1_700.0], 4_500.0),
     ];
+    // What fits is the largest picture at half its frames, the middle one whole, then halved, then the smallest.
+    for (kbps, least_kbps) in [(1_600.0, 1_000.0), (900.0, 480.0), (520.0, 330.0), (300.0, 150.0)] {
+        rows.push(in_time(1, Way { queue: 0.4, ..Way::steady(kbps) }, least_kbps));
+    }
+    rows.push(in_time(5, Way { queue: 0.4, ..Way::steady(2_000.0) }, 1_300.0));
     let crossing = Rival::Constant { kbps: 1_000.0, begins: 15.0, ends: 35.0 };
     let mut crossed = row(
         "a crossing 1000 kbit/s for 20 s on 2000",

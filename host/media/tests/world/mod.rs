@@ -148,7 +148,8 @@ impl World {
         let transport = TransportId(person as u64);
         let egress_kbps = self.people[person].plan.first_kbps.filter(|_| person == 0);
         let ingress_kbps = self.people[person].plan.ceiling_kbps;
-        let limits = TransportLimits { ingress_kbps, egress_kbps };
+        let told_by_ceiling = self.people[person].plan.told_by_ceiling;
+        let limits = TransportLimits { ingress_kbps, egress_kbps, told_by_ceiling };
         let made =
             self.command(shard, CommandBody::CreateTransport { transport, router: RouterId(1), limits });
         let Ok(Done::Transport(local)) = made else { panic!("{made:?}") };

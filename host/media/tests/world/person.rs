@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) first_kbps: Option<u32>,
     /// What each publisher may bring in.
     pub(crate) ceiling_kbps: Option<u32>,
+    /// They hear no session messages, and heed ceilings instead.
+    pub(crate) told_by_ceiling: bool,
 }
 
 struct Stream {
@@ -112,6 +114,8 @@ pub(crate) struct Person {
     sound: u32,
     next_consumer: u64,
     asked: u64,
+    /// Each other ceiling that it was told, in kbit/s.
+    pub(crate) ceilings: Vec<u64>,
     pub(crate) highest_preferred: bool,
 }
 
@@ -185,6 +189,7 @@ impl Person {
             sound: 0,
             next_consumer: 0,
             asked: 0,
+            ceilings: Vec::new(),
             highest_preferred: number.is_multiple_of(2),
         }
     }
@@ -374,6 +379,25 @@ impl Person {
         }
     }
 
+    /// Does what an encoder does that may bring in so much: its lowest encodings get what they want first.
+    fn heed(&mut self, ceiling_kbps: u64) {
+        if self.ceilings.last() != Some(&ceiling_kbps) {
+            self.ceilings.push(ceiling_kbps);
+        }
+        let mut left = ceiling_kbps;
+        let mut watched = 1;
+        for (index, stream) in self.streams[1..].iter().enumerate() {
+            let bits = u64::from(stream.packets) * (self.plan.payload as u64 + 77) * 8;
+            let kbps = bits * 1_000 / self.plan.frame_interval.as_micros() as u64;
+            if left < kbps {
+                break;
+            }
+            left -= kbps;
+            watched |= 1 << index;
+        }
+        self.watch(watched);
+    }
+
     /// Outgoing sequences of a track as they came, ascending.
     pub(crate) fn sequences(&self, producer: ProducerId) -> Vec<u64> {
         let track = self.incoming.iter().find(|track| track.producer == producer);
@@ -498,6 +522,7 @@ impl Person {
                         stream.next_rtx += 1;
                     }
                 }
+                Packet::Remb(ceiling) if self.plan.told_by_ceiling => self.heed(ceiling.kbps()),
                 Packet::Pli { media } => {
                     if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == media) {
                         stream.keyframe_wanted = true;

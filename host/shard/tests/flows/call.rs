@@ -48,6 +48,7 @@ impl Guest {
             late: false,
             first_kbps: None,
             ceiling_kbps: None,
+            told_by_ceiling: false,
         };
         let mut person = Person::new(number, identity, &plan, now());
         let local = host.admit(number as u64, person.peer.remote());
