@@ -9,7 +9,8 @@
 //!    that it watches, each in some encoding.
 //! 4. *Everyone hears*: each text arrives once and in the order in which it was said, at everyone who was there from a
 //!    second before to three seconds after it, moved or not.
-//! 5. *Shards agree*: one shard and three serve the same pairs of watcher and watched, and the same texts.
+//!    Of the sounds the loudest are forwarded, and everyone hears the same.
+//! 5. *Shards agree*: one shard and three serve the same pairs of watcher and watched, as many sounds and the same texts.
 //! 6. *Nothing stays*: when all have left, engines and directory hold nothing.
 //!
 //! `TIDEGATE_SEEDS=n` runs so many (100), `TIDEGATE_SEEDS=m..n` those from m up to n, `TIDEGATE_SEED=n` replays one. All

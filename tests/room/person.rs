@@ -10,6 +10,7 @@ use tidegate_media::arrivals::Arrivals;
 use tidegate_media::association::{AssociationConfig, Received};
 use tidegate_media::data::peer::{ChannelPlan, DataPeer};
 use tidegate_media::peer::Peer;
+use tidegate_media::peer::host::FIRST_PORT;
 use tidegate_media::rtcp::{Packet, Reader, Writer};
 use tidegate_media::rtp::{ExtensionMap, Header, read_extensions};
 use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
@@ -106,7 +107,7 @@ impl Person {
     /// The host answered with its side, at first or after an ICE restart.
     pub(crate) fn meet(&mut self, local: &LocalTransport, now: Now) {
         let address = local.candidates[0].address;
-        self.entry = usize::from(address.port() - crate::world::FIRST_PORT);
+        self.entry = usize::from(address.port() - FIRST_PORT);
         self.peer.meet(local, address, now);
     }
 

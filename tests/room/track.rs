@@ -1,7 +1,7 @@
 //! A track as someone receives it: repairs asked for, pictures put together, and what a decoder could have shown.
 //! Knows nothing of who sends it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidegate_media::missing::{Missing, Noted, Pace};
 use tidegate_media::rtp::{Extender, Header};
@@ -52,9 +52,8 @@ pub(crate) struct Track {
     /// Whole pictures that could not be shown, with their time.
     pub(crate) broken: Vec<Instant>,
     asked_at: Instant,
-    /// Numbers of its sounds, and when the last came.
-    pub(crate) sounds: BTreeSet<u32>,
-    pub(crate) heard_at: Option<Instant>,
+    /// Its sounds by their numbers, with when they came.
+    pub(crate) sounds: BTreeMap<u32, Instant>,
 }
 
 impl Track {
@@ -74,8 +73,7 @@ impl Track {
             shown: Vec::new(),
             broken: Vec::new(),
             asked_at: now,
-            sounds: BTreeSet::new(),
-            heard_at: None,
+            sounds: BTreeMap::new(),
         }
     }
 
@@ -95,9 +93,13 @@ impl Track {
         }
         if self.kind == MediaKind::Audio {
             let number = u32::from_be_bytes(payload[..4].try_into().expect("its number"));
-            let new = self.sounds.insert(number);
-            assert!(new, "sound {number} of {} came again as {extended} of {}", self.from, self.ssrc);
-            self.heard_at = Some(now);
+            let known = self.sounds.insert(number, now);
+            assert!(
+                known.is_none(),
+                "sound {number} of {} came again as {extended} of {}",
+                self.from,
+                self.ssrc
+            );
         } else if !payload.is_empty() {
             self.take_picture(now, header.timestamp, payload);
         }
@@ -182,6 +184,11 @@ impl Track {
             self.asked_at = now;
         }
         wants
+    }
+
+    /// How many of its sounds came from a moment on.
+    pub(crate) fn heard_since(&self, since: Instant) -> usize {
+        self.sounds.values().filter(|at| **at >= since).count()
     }
 
     /// What was shown from a moment on.

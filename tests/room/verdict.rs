@@ -15,6 +15,10 @@ use tidegate_types::{ConsumerId, MediaKind, TransportId};
 const CALM: Duration = Duration::from_secs(5);
 /// Whoever came or changed its wishes later than so long before that may still be on its way there.
 const SETTLING: Duration = Duration::from_secs(10);
+/// Who is loudest changes every four seconds, the last time four before the end, and is settled so long before it. A
+/// sound of each comes every 200 ms; the last may still be on its way.
+const LISTENED: Duration = Duration::from_secs(1);
+const SOUNDS: usize = 4;
 /// Pictures that are on their way at the end.
 const ON_THEIR_WAY: u32 = 2;
 /// A text is owed to whoever had its channel for so long before, or came so long before, and stays for so long
@@ -34,6 +38,8 @@ pub(crate) struct Verdict {
     seed: u64,
     /// Who saw whom at the end.
     pairs: BTreeSet<(usize, usize)>,
+    /// Whose sound was forwarded at the end.
+    voices: BTreeSet<usize>,
     /// Which texts of whom were owed to whom, and came.
     texts: BTreeMap<(usize, usize), Vec<u32>>,
     /// Pairs, pictures, texts and moves, for a look at how much happened.
@@ -44,11 +50,17 @@ impl Verdict {
     pub(crate) fn of(world: &mut World) -> Self {
         let told = world.read_stats();
         let world = &*world;
-        let mut verdict =
-            Self { seed: world.script.seed, pairs: BTreeSet::new(), texts: BTreeMap::new(), counted: [0; 4] };
+        let mut verdict = Self {
+            seed: world.script.seed,
+            pairs: BTreeSet::new(),
+            voices: voices(world),
+            texts: BTreeMap::new(),
+            counted: [0; 4],
+        };
         let mut wrong = Vec::new();
         for watcher in world.people.values() {
             wrong.extend(verdict.look_at(world, &told, watcher).err());
+            wrong.extend(verdict.hark(world, watcher).err());
         }
         wrong.extend(verdict.listen(world).err());
         assert!(wrong.is_empty(), "seed {}:\n{}", world.script.seed, wrong.join("\n"));
@@ -92,6 +104,24 @@ impl Verdict {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 
+    /// Holds the sounds that someone heard last against those that were forwarded: everyone hears the same.
+    fn hark(&self, world: &World, hearer: &Person) -> Result<(), String> {
+        let is_settled = world.script.stay(hearer.number).from + SETTLING < LENGTH - CALM;
+        if !is_settled || Script::narrow_kbps(hearer.number).is_some() {
+            return Ok(());
+        }
+        let since = world.start + LENGTH - LISTENED;
+        let heard = |voice: usize| {
+            let of = |track: &&Track| track.from == voice && track.kind == MediaKind::Audio;
+            hearer.tracks.iter().find(of).map_or(0, |track| track.heard_since(since))
+        };
+        let others = self.voices.iter().filter(|voice| **voice != hearer.number);
+        let lacking: Vec<_> =
+            others.map(|voice| (*voice, heard(*voice))).filter(|(_, heard)| *heard < SOUNDS).collect();
+        let story = || format!("of {:?} {} heard too little: {lacking:?}", self.voices, hearer.number);
+        if lacking.is_empty() { Ok(()) } else { Err(story()) }
+    }
+
     /// Holds what everyone heard against what was said.
     fn listen(&mut self, world: &World) -> Result<(), String> {
         let end = world.now.instant;
@@ -130,10 +160,25 @@ impl Verdict {
     pub(crate) fn agrees_with(&self, other: &Self) {
         let pairs: Vec<_> = self.pairs.symmetric_difference(&other.pairs).collect();
         assert!(pairs.is_empty(), "seed {}: one of both saw {pairs:?}", self.seed);
+        // Whose they are may hang on when a level was told, where two are about as loud.
+        let (one, three) = (self.voices.len(), other.voices.len());
+        assert_eq!(one, three, "seed {}: one of both forwarded more sounds", self.seed);
         let texts: Vec<_> =
             self.texts.iter().filter(|(pair, texts)| other.texts.get(pair) != Some(texts)).collect();
         assert!(texts.is_empty(), "seed {}: one heard {texts:?}", self.seed);
     }
+}
+
+/// Whose sound anybody heard at the end; nobody's if somebody's place became free lately.
+fn voices(world: &World) -> BTreeSet<usize> {
+    let end = world.start + LENGTH;
+    if world.gone.iter().any(|(one, at)| Script::speaks(one.number) && *at > end - CALM) {
+        return BTreeSet::new();
+    }
+    let since = end - LISTENED;
+    let tracks = world.people.values().flat_map(|one| &one.tracks);
+    let heard = tracks.filter(|track| track.kind == MediaKind::Audio && track.heard_since(since) > 0);
+    heard.map(|track| track.from).collect()
 }
 
 /// Whether someone saw somebody to the last as it wanted to.

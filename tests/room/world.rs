@@ -7,12 +7,13 @@ use crate::script::{Deed, LENGTH, Script, draw};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tidegate_directory::{Directory, DirectoryConfig, Input, Output, ShardSeed};
-use tidegate_media::association::{AssociationConfig, Identity};
-use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
-use tidegate_media::{Engine, EngineConfig};
+use tidegate_media::Engine;
+use tidegate_media::association::AssociationConfig;
+use tidegate_media::io::Crossing;
+use tidegate_media::peer::host::{self, FIRST_PORT};
 use tidegate_types::command::{Command, CommandBody, Done, TransportDump};
 use tidegate_types::decision::{
     Answer, AnswerBody, AuthorizeAnswer, BalanceAnswer, Grant, PlaceAnswer, PlaceKind, Placement, Question,
@@ -20,11 +21,8 @@ use tidegate_types::decision::{
 };
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::request::{ClientId, Notice, Reply, Request, RequestBody};
-use tidegate_types::transport::{Candidate, SrtpProfile};
-use tidegate_types::{Now, NtpTime, Place, RequestNumber, TransportId};
+use tidegate_types::{Now, Place, RequestNumber, TransportId};
 
-/// Where the first shard listens; the others behind it.
-pub(crate) const FIRST_PORT: u16 = 7_000;
 /// Who moves transports.
 pub(crate) const OPERATOR: usize = 1_000_000;
 /// From shard to shard; between a shard and the directory; between the directory and its clients; a decision.
@@ -32,18 +30,6 @@ const RING: Duration = Duration::from_micros(50);
 const MAILBOX: Duration = Duration::from_micros(100);
 const SIGNALLING: Duration = Duration::from_millis(20);
 const DECISION: Duration = Duration::from_millis(1);
-
-/// Secrets that are none: only a test may do this.
-struct Numbers(u64);
-
-impl Secrets for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
-}
 
 enum Event {
     Deed(usize),
@@ -120,23 +106,7 @@ pub(crate) struct World {
 /// A certificate for everybody: making one costs more than all else about a join.
 fn association() -> AssociationConfig {
     static SHARED: OnceLock<AssociationConfig> = OnceLock::new();
-    let config = SHARED.get_or_init(|| AssociationConfig {
-        identity: Arc::new(Identity::generate().expect("a certificate")),
-        profiles: vec![SrtpProfile::AeadAes256Gcm],
-    });
-    config.clone()
-}
-
-fn engine(seed: u64, shard: usize, shards: usize) -> Engine {
-    let address = SocketAddr::from(([10, 0, 0, 1], FIRST_PORT + shard as u16));
-    let config = EngineConfig {
-        place: Place::local(shard as u16),
-        shards: shards as u16,
-        candidates: vec![Candidate { address, tcp: false }],
-        association: association(),
-        max_transports: 1_000,
-    };
-    Engine::new(config, Box::new(Numbers(seed ^ shard as u64)))
+    SHARED.get_or_init(host::association).clone()
 }
 
 fn directory(seed: u64, shards: usize, now: Now) -> Directory {
@@ -151,10 +121,10 @@ fn directory(seed: u64, shards: usize, now: Now) -> Directory {
 impl World {
     pub(crate) fn new(seed: u64, shards: usize) -> Self {
         let start = Instant::now();
-        let now = Now { instant: start, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
+        let now = host::begin(start);
         let mut world = Self {
             script: Script::new(seed),
-            engines: (0..shards).map(|shard| engine(seed, shard, shards)).collect(),
+            engines: (0..shards).map(|shard| host::engine(shard, shards, seed, &association())).collect(),
             people: BTreeMap::new(),
             gone: Vec::new(),
             now,
@@ -214,11 +184,7 @@ impl World {
                 self.act(person, deed);
             }
             Event::ToEngine { shard, person, bytes } => {
-                let engine = &mut self.engines[shard];
-                let mut buffer = engine.pool().take();
-                Arc::get_mut(&mut buffer).expect("a fresh buffer is unshared").fill(&bytes);
-                let tuple = Tuple { socket: 0, remote: address(person) };
-                engine.receive(self.now, &mut vec![Incoming { tuple, at: self.now.instant, buffer }]);
+                host::deliver(&mut self.engines[shard], self.now, address(person), &bytes);
                 self.drain_engine(shard);
             }
             Event::ToPerson { person, mut bytes } => {
@@ -398,9 +364,8 @@ impl World {
         let mut all = BTreeMap::new();
         for transport in self.people.values().filter_map(|one| one.transport) {
             for engine in &mut self.engines {
-                let request = RequestNumber(u64::MAX);
-                engine.command(self.now, Command { request, body: CommandBody::ReadStats { transport } });
-                if let Some(Ok(Done::Stats(dump))) = engine.output().replies.pop().map(|reply| reply.result) {
+                let body = CommandBody::ReadStats { transport };
+                if let Ok(Done::Stats(dump)) = host::command(engine, self.now, u64::MAX, body) {
                     all.insert(transport, *dump);
                 }
             }

@@ -6,6 +6,7 @@
 //! peer.check(), peer.receive(), peer.timeout()  ──▶  peer.output()
 //! ```
 
+pub mod host;
 pub mod video;
 
 use crate::association::{Association, AssociationConfig, Received, SealStream};

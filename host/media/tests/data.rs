@@ -5,42 +5,24 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_media::association::{AssociationConfig, Identity, Received};
+use tidegate_media::association::{AssociationConfig, Received};
 use tidegate_media::data::peer::{ChannelPlan, DataPeer};
 use tidegate_media::data::{FRAME_BYTES, Kind, ROOM_PROTOCOL, frame, unframe};
-use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
-use tidegate_media::peer::Peer;
-use tidegate_media::{Engine, EngineConfig, Held};
-use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportLimits};
+use tidegate_media::io::Crossing;
+use tidegate_media::peer::video::Numbers;
+use tidegate_media::peer::{Peer, host};
+use tidegate_media::{Engine, Held};
+use tidegate_types::command::{CommandBody, CommandError, Done, TransportLimits};
 use tidegate_types::data::{DataParameters, DataRefusal, MESSAGE_BYTES, MESSAGES_PER_S, PIECES};
 use tidegate_types::report::Report;
-use tidegate_types::transport::{Candidate, SrtpProfile};
-use tidegate_types::{Now, NtpTime, PersonId, Place, RequestNumber, RouterId, ShardIndex, TransportId};
+use tidegate_types::{Now, PersonId, Place, RouterId, ShardIndex, TransportId};
 
 const ROUTER: RouterId = RouterId(1);
 const DELAY: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(1);
 /// First byte of a DTLS record with application data: only those are lost, so that everyone connects.
 const APPLICATION_DATA: u8 = 23;
-
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-}
-
-impl Secrets for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            *byte = self.next() as u8;
-        }
-    }
-}
 
 struct Person {
     peer: Peer,
@@ -71,38 +53,18 @@ struct World {
     piece_bytes: Option<u32>,
 }
 
-fn engine_address(shard: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 7_000 + shard as u16))
-}
-
 fn person_address(person: usize) -> SocketAddr {
     SocketAddr::from(([10, 1, 0, person as u8], 5_000))
 }
 
 impl World {
     fn new(shards: usize, lost: u64) -> Self {
-        let config = AssociationConfig {
-            identity: Arc::new(Identity::generate().expect("a certificate")),
-            profiles: vec![SrtpProfile::AeadAes256Gcm],
-        };
-        let engine = |shard: usize| {
-            let config = EngineConfig {
-                place: Place::local(shard as u16),
-                shards: shards as u16,
-                candidates: vec![Candidate { address: engine_address(shard), tcp: false }],
-                association: config.clone(),
-                max_transports: 100,
-            };
-            Engine::new(config, Box::new(Numbers(shard as u64)))
-        };
+        let config = host::association();
         let mut world = Self {
-            engines: (0..shards).map(engine).collect(),
+            engines: (0..shards).map(|shard| host::engine(shard, shards, 0, &config)).collect(),
             people: Vec::new(),
             config,
-            now: Now {
-                instant: Instant::now(),
-                wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)),
-            },
+            now: host::begin(Instant::now()),
             queue: VecDeque::new(),
             chance: Numbers(7),
             lost,
@@ -121,11 +83,9 @@ impl World {
 
     fn command(&mut self, shard: usize, body: CommandBody) -> Result<Done, CommandError> {
         self.requests += 1;
-        let request = RequestNumber(self.requests);
-        self.engines[shard].command(self.now, Command { request, body });
-        let reply = self.engines[shard].output().replies.pop().expect("every command is answered");
+        let done = host::command(&mut self.engines[shard], self.now, self.requests, body);
         self.drain_engine(shard);
-        reply.result
+        done
     }
 
     /// A person whose transport stands at `home`, without data channels.
@@ -138,7 +98,7 @@ impl World {
         let mut peer = Peer::new(&self.config, &person.to_string(), self.now);
         let remote = peer.remote();
         self.command(home, CommandBody::ConnectTransport { transport, remote }).expect("connects");
-        peer.meet(&local, engine_address(home), self.now);
+        peer.meet(&local, host::address(home), self.now);
         let data = DataPeer::connect_in_pieces(self.now.instant, self.message_bytes, self.piece_bytes);
         self.people.push(Person { peer, data, home });
         person
@@ -217,7 +177,7 @@ impl World {
         }
         for person in 0..self.people.len() {
             let Person { peer, data, .. } = &mut self.people[person];
-            if self.chance.next().is_multiple_of(2_000) {
+            if self.chance.draw().is_multiple_of(2_000) {
                 peer.check(now);
             }
             peer.timeout(now);
@@ -233,10 +193,7 @@ impl World {
         match event {
             Event::ToEngine(person, bytes) => {
                 let engine = &mut self.engines[self.people[person].home];
-                let mut buffer = engine.pool().take();
-                Arc::get_mut(&mut buffer).expect("a fresh buffer is unshared").fill(&bytes);
-                let tuple = Tuple { socket: 0, remote: person_address(person) };
-                engine.receive(now, &mut vec![Incoming { tuple, at: now.instant, buffer }]);
+                host::deliver(engine, now, person_address(person), &bytes);
             }
             Event::ToPerson(person, mut bytes) => {
                 let Person { peer, data, .. } = &mut self.people[person];
@@ -252,7 +209,7 @@ impl World {
 
     fn push(&mut self, bytes: &[u8], event: Event) {
         let is_data = bytes.first() == Some(&APPLICATION_DATA);
-        if !is_data || self.chance.next() % 1_000 >= self.lost {
+        if !is_data || self.chance.draw() % 1_000 >= self.lost {
             self.queue.push_back((self.now.instant + DELAY, event));
         }
     }
@@ -580,7 +537,7 @@ fn garbage_inside_dtls_is_digested() {
     let mut world = World::gathered(1, 2, 0, &plain());
     let mut chance = Numbers(11);
     for length in 0..400_usize {
-        let packet: Vec<u8> = (0..length).map(|_| chance.next() as u8).collect();
+        let packet: Vec<u8> = (0..length).map(|_| chance.draw() as u8).collect();
         let now = world.now;
         let peer = &mut world.people[1].peer;
         let mut out = std::mem::take(peer.output());

@@ -4,25 +4,22 @@
 #![allow(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_media::association::{AssociationConfig, Identity, Received, SealStream};
-use tidegate_media::io::{Crossing, Incoming, Secrets, Tuple};
-use tidegate_media::peer::Peer;
+use tidegate_media::Engine;
+use tidegate_media::association::{Received, SealStream};
+use tidegate_media::io::Crossing;
+use tidegate_media::peer::{Peer, host};
 use tidegate_media::rtcp::{Packet, Reader};
 use tidegate_media::rtp::{
     ExtensionMap, Header, HopValues, Outgoing, OutgoingExtensions, read_extensions, write_full_header,
 };
-use tidegate_media::{Engine, EngineConfig};
-use tidegate_types::command::{Command, CommandBody, Done, TransportLimits};
+use tidegate_types::command::{CommandBody, Done, TransportLimits};
 use tidegate_types::consumer::{ConsumerParameters, LayerPreference};
 use tidegate_types::packet::Extensions;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::rtp::{Codec, CodecParameters, EncodingParameters, ExtensionKind, ExtensionParameters};
-use tidegate_types::transport::{Candidate, SrtpProfile};
 use tidegate_types::{
-    ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, RtpParameters,
-    TransportId,
+    ConsumerId, MediaKind, Now, Place, ProducerId, RelayId, RouterId, RtpParameters, TransportId,
 };
 
 /// A structure of two spatial layers, each picture built on the one before and the layer below: the templates are the
@@ -35,18 +32,6 @@ const CONSUMED_SSRC: u32 = 7_000;
 /// Needs the two-byte form on the way out.
 const DESCRIPTOR_ID: u8 = 20;
 const PACKETS_A_FRAME: u8 = 2;
-
-/// Secrets that are none: only a test may do this.
-struct Counting(u8);
-
-impl Secrets for Counting {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_add(97);
-            *byte = self.0;
-        }
-    }
-}
 
 /// What a watcher got of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +67,6 @@ struct Call {
     keyframe_requests: u64,
 }
 
-fn engine_address(engine: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 7_000 + engine as u16))
-}
-
 fn publisher_address() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 2], 5_000))
 }
@@ -119,28 +100,14 @@ fn parameters(ssrc: u32) -> RtpParameters {
 
 impl Call {
     fn new(engines: usize) -> Self {
-        let start = Instant::now();
-        let now = Now { instant: start, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
-        let association = AssociationConfig {
-            identity: Arc::new(Identity::generate().expect("a certificate")),
-            profiles: vec![SrtpProfile::AeadAes256Gcm],
-        };
-        let engine = |shard: usize| {
-            let config = EngineConfig {
-                place: Place::local(shard as u16),
-                shards: engines as u16,
-                candidates: vec![Candidate { address: engine_address(shard), tcp: false }],
-                association: association.clone(),
-                max_transports: 4,
-            };
-            Engine::new(config, Box::new(Counting(shard as u8)))
-        };
+        let now = host::begin(Instant::now());
+        let association = host::association();
         let watcher = |number: usize| Watcher {
             peer: Peer::new(&association, &format!("watcher{number}"), now),
             heard: Vec::new(),
         };
         let mut call = Self {
-            engines: (0..engines).map(engine).collect(),
+            engines: (0..engines).map(|shard| host::engine(shard, engines, 0, &association)).collect(),
             publisher: Peer::new(&association, "publisher", now),
             watchers: (0..engines).map(watcher).collect(),
             seal: SealStream::new(PUBLISHED_SSRC),
@@ -158,11 +125,9 @@ impl Call {
 
     fn command(&mut self, engine: usize, body: CommandBody) -> Done {
         self.requests += 1;
-        self.engines[engine].command(self.now, Command { request: RequestNumber(self.requests), body });
-        let reply = self.engines[engine].output().replies.pop().expect("every command is answered");
-        let done = reply.result.expect("a command that fits");
+        let done = host::command(&mut self.engines[engine], self.now, self.requests, body);
         self.deliver();
-        done
+        done.expect("a command that fits")
     }
 
     fn connect(&mut self) {
@@ -174,7 +139,7 @@ impl Call {
             let Done::Transport(local) = self.command(engine, body) else { panic!("a transport") };
             let peer = if number == 0 { &mut self.publisher } else { &mut self.watchers[engine].peer };
             let remote = peer.remote();
-            peer.meet(&local, engine_address(engine), self.now);
+            peer.meet(&local, host::address(engine), self.now);
             self.command(engine, CommandBody::ConnectTransport { transport, remote });
         }
         for _ in 0..100 {
@@ -317,11 +282,7 @@ impl Call {
     }
 
     fn hand_over(&mut self, engine: usize, from: SocketAddr, bytes: &[u8]) {
-        let engine = &mut self.engines[engine];
-        let mut buffer = engine.pool().take();
-        Arc::get_mut(&mut buffer).expect("a fresh buffer is unshared").fill(bytes);
-        let tuple = Tuple { socket: 0, remote: from };
-        engine.receive(self.now, &mut vec![Incoming { tuple, at: self.now.instant, buffer }]);
+        host::deliver(&mut self.engines[engine], self.now, from, bytes);
     }
 
     fn hear(&mut self, to: SocketAddr, bytes: &mut [u8]) {

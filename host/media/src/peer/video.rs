@@ -43,11 +43,16 @@ pub fn parameters(mid: &str, ssrc: u32) -> RtpParameters {
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers(pub u64);
 
+impl Numbers {
+    /// The next one, of 31 bits.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+
 impl Secrets for Numbers {
     fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
+        bytes.fill_with(|| self.draw() as u8);
     }
 }

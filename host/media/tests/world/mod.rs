@@ -9,20 +9,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_media::association::{AssociationConfig, Identity};
-use tidegate_media::io::{Crossing, FlowChange, Incoming, Secrets, Tuple};
+use tidegate_media::Engine;
+use tidegate_media::io::{Crossing, FlowChange, Tuple};
+use tidegate_media::peer::host;
 use tidegate_media::shed::Level;
-use tidegate_media::{Engine, EngineConfig};
-use tidegate_types::command::{Command, CommandBody, CommandError, Done, TransportDump, TransportLimits};
+use tidegate_types::command::{CommandBody, CommandError, Done, TransportDump, TransportLimits};
 use tidegate_types::consumer::{ConsumerStats, LayerPreference};
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
-use tidegate_types::transport::{Candidate, LocalTransport, SrtpProfile};
+use tidegate_types::transport::LocalTransport;
 use tidegate_types::{
-    Bitrate, ConsumerId, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex,
-    TransportId,
+    Bitrate, ConsumerId, Now, Place, ProducerId, RelayId, RouterId, ShardIndex, TransportId,
 };
 
 /// What the network does to media, in thousandths.
@@ -32,18 +30,6 @@ pub(crate) struct Weather {
     pub(crate) late: u64,
     pub(crate) doubled: u64,
     pub(crate) relay_lost: u64,
-}
-
-/// Secrets that are none: only a test may do this.
-struct Numbers(u64);
-
-impl Secrets for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
 }
 
 enum Event {
@@ -78,10 +64,6 @@ pub(crate) struct World {
     stand_ins: u64,
 }
 
-pub(crate) fn engine_address(shard: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 7_000 + shard as u16))
-}
-
 fn person_address(person: usize) -> SocketAddr {
     SocketAddr::from(([10, 1, (person / 200) as u8, (person % 200) as u8], 5_000))
 }
@@ -89,22 +71,9 @@ fn person_address(person: usize) -> SocketAddr {
 impl World {
     pub(crate) fn new(seed: u64, shards: usize, people: usize, weather: Weather, plan: &Plan) -> Self {
         let start = Instant::now();
-        let now = Now { instant: start, wall: NtpTime::from_unix(Duration::from_secs(1_700_000_000)) };
-        let config = || AssociationConfig {
-            identity: Arc::new(Identity::generate().expect("a certificate")),
-            profiles: vec![SrtpProfile::AeadAes256Gcm],
-        };
-        let engine = |shard: usize| {
-            let config = EngineConfig {
-                place: Place::local(shard as u16),
-                shards: shards as u16,
-                candidates: vec![Candidate { address: engine_address(shard), tcp: false }],
-                association: config(),
-                max_transports: 1_000,
-            };
-            Engine::new(config, Box::new(Numbers(seed ^ shard as u64)))
-        };
-        let shared = config();
+        let now = host::begin(start);
+        let engine = |shard| host::engine(shard, shards, seed, &host::association());
+        let shared = host::association();
         let mut world = Self {
             engines: (0..shards).map(engine).collect(),
             people: (0..people).map(|number| Person::new(number, &shared, plan, now)).collect(),
@@ -134,13 +103,9 @@ impl World {
 
     pub(crate) fn command(&mut self, shard: usize, body: CommandBody) -> Result<Done, CommandError> {
         self.requests += 1;
-        let request = RequestNumber(self.requests);
-        self.engines[shard].command(self.now, Command { request, body });
-        let replies = &mut self.engines[shard].output().replies;
-        let reply = replies.pop().expect("every command is answered");
-        assert_eq!(reply.request, request);
+        let done = host::command(&mut self.engines[shard], self.now, self.requests, body);
         self.drain_engine(shard);
-        reply.result
+        done
     }
 
     fn enter(&mut self, person: usize) {
@@ -156,7 +121,7 @@ impl World {
         let local: LocalTransport = local;
         let remote = self.people[person].peer.remote();
         self.command(shard, CommandBody::ConnectTransport { transport, remote }).expect("connects");
-        self.people[person].peer.meet(&local, engine_address(shard), self.now);
+        self.people[person].peer.meet(&local, host::address(shard), self.now);
         self.drain_person(person);
     }
 
@@ -422,11 +387,7 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::ToEngine { shard, from, bytes } => {
-                let engine = &mut self.engines[shard];
-                let mut buffer = engine.pool().take();
-                Arc::get_mut(&mut buffer).expect("a fresh buffer is unshared").fill(&bytes);
-                let tuple = Tuple { socket: 0, remote: from };
-                engine.receive(self.now, &mut vec![Incoming { tuple, at: self.now.instant, buffer }]);
+                host::deliver(&mut self.engines[shard], self.now, from, &bytes);
                 self.drain_engine(shard);
             }
             Event::ToPerson { person, mut bytes } => {
