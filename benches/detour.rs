@@ -69,7 +69,7 @@ impl Way {
     fn new(name: &'static str, connected_sockets: u16, moved: bool) -> Self {
         let association = AssociationConfig {
             identity: Arc::new(Identity::generate().expect("a certificate")),
-            profiles: vec![SrtpProfile::AeadAes128Gcm],
+            profiles: vec![SrtpProfile::AeadAes256Gcm],
         };
         let (sender, replies) = channel();
         let sender = Mutex::new(sender);
