@@ -32,6 +32,7 @@ fn plan(listeners: usize) -> Plan {
         first_kbps: None,
         ceiling_kbps: None,
         told_by_ceiling: false,
+        names: &[7],
     }
 }
 
@@ -365,6 +366,19 @@ fn floods_of_requests_are_bounded_counted_and_reach_no_publisher() {
     let dropped: BTreeMap<_, _> = world.engines[0].counters().dropped.into_iter().collect();
     assert_eq!(dropped["repair-flood"], stats.refused_repairs);
     assert!(dropped["keyframe-request-folded"] > 150, "{dropped:?}");
+}
+
+#[test]
+fn reports_with_long_names_stay_within_the_smallest_packet_of_a_path() {
+    // Four that leave just so much that a fifth begins, of the longest name that there is.
+    let names = &[189, 189, 185, 185, 255];
+    let mut world = World::new(1, 1, 9, Weather::default(), &Plan { names, ..plan(1) });
+    world.run_until(Duration::from_secs(6));
+    let reported = &world.people[0].reported;
+    assert_eq!(reported.len(), 16, "one a track: {reported:?}");
+    assert!(reported.values().all(|count| *count >= 6), "{reported:?}");
+    // IPv6 promises 1,280 bytes; its header and UDP's take 48 (RFC 8200).
+    assert!((1_200..=1_280 - 48).contains(&world.longest_report), "{}", world.longest_report);
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub(crate) struct World {
     pub(crate) thrifty: bool,
     /// Datagrams that left the engines.
     pub(crate) sent: u64,
+    /// The longest of them that held RTCP.
+    pub(crate) longest_report: usize,
     /// Relays that bring a moved track back to where it stood, so far.
     stand_ins: u64,
 }
@@ -92,6 +94,7 @@ impl World {
             moved: 0,
             thrifty: false,
             sent: 0,
+            longest_report: 0,
             stand_ins: 0,
         };
         for person in 0..people {
@@ -324,6 +327,9 @@ impl World {
             let [_, _, high, low] = to.ip().octets();
             let person = usize::from(high) * 200 + usize::from(low);
             let bytes = datagrams.bytes(head);
+            if bytes[0] >> 6 == 2 && matches!(bytes[1], 192..=223) {
+                self.longest_report = self.longest_report.max(bytes.len());
+            }
             let waits = head.not_before.saturating_duration_since(self.now.instant);
             for delay in self.fate(person, false, bytes) {
                 self.push(waits + delay, Event::ToPerson { person, bytes: bytes.to_vec() });

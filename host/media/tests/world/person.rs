@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) ceiling_kbps: Option<u32>,
     /// They hear no session messages, and heed ceilings instead.
     pub(crate) told_by_ceiling: bool,
+    /// Bytes of the canonical names of what someone is sent, in turn.
+    pub(crate) names: &'static [usize],
 }
 
 struct Stream {
@@ -116,6 +118,8 @@ pub(crate) struct Person {
     asked: u64,
     /// Each other ceiling that it was told, in kbit/s.
     pub(crate) ceilings: Vec<u64>,
+    /// Sender reports so far, by SSRC.
+    pub(crate) reported: BTreeMap<u32, u64>,
     pub(crate) highest_preferred: bool,
 }
 
@@ -190,6 +194,7 @@ impl Person {
             next_consumer: 0,
             asked: 0,
             ceilings: Vec::new(),
+            reported: BTreeMap::new(),
             highest_preferred: number.is_multiple_of(2),
         }
     }
@@ -261,7 +266,10 @@ impl Person {
         });
         let rtx_ssrc = (of.kind == MediaKind::Video).then_some(ssrc + 1);
         let encodings = vec![EncodingParameters { ssrc: Some(ssrc), rtx_ssrc, rid: None }];
-        let rtp = parameters(of.kind, &self.next_consumer.to_string(), encodings);
+        let names = self.plan.names;
+        let name = names[(self.next_consumer as usize - 1) % names.len()];
+        let mid = self.next_consumer.to_string();
+        let rtp = RtpParameters { cname: "n".repeat(name), ..parameters(of.kind, &mid, encodings) };
         let preferred = if self.highest_preferred {
             LayerPreference::HIGHEST
         } else {
@@ -523,6 +531,7 @@ impl Person {
                     }
                 }
                 Packet::Remb(ceiling) if self.plan.told_by_ceiling => self.heed(ceiling.kbps()),
+                Packet::SenderReport { ssrc, .. } => *self.reported.entry(ssrc).or_default() += 1,
                 Packet::Pli { media } => {
                     if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == media) {
                         stream.keyframe_wanted = true;

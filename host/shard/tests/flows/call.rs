@@ -49,6 +49,7 @@ impl Guest {
             first_kbps: None,
             ceiling_kbps: None,
             told_by_ceiling: false,
+            names: &[7],
         };
         let mut person = Person::new(number, identity, &plan, now());
         let local = host.admit(number as u64, person.peer.remote());
