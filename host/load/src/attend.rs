@@ -22,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) fingerprint: Fingerprint,
     /// Bots with an open session.
     pub(crate) inside: AtomicU64,
+    /// Bytes of the largest offer or answer.
+    pub(crate) largest_sdp: AtomicU64,
 }
 
 /// From the opening of the session until the host ends it or `stop` says so.
@@ -132,9 +134,10 @@ impl Stay<'_> {
         let context = self.context;
         let credentials = &self.person.credentials;
         let text = sdp::offer(&self.sections, credentials, context.fingerprint, self.offers);
-        let answer = channel.ask(json!({ "type": "offer", "sdp": text, "tracks": self.tracks() })).await?;
-        let answer = Answer::read(answer["sdp"].as_str().unwrap_or_default())
-            .map_err(|error| SessionError::Broken(error.to_string()))?;
+        let answer = channel.ask(json!({ "type": "offer", "sdp": &text, "tracks": self.tracks() })).await?;
+        let answer = answer["sdp"].as_str().unwrap_or_default();
+        context.largest_sdp.fetch_max(text.len().max(answer.len()) as u64, Ordering::Relaxed);
+        let answer = Answer::read(answer).map_err(|error| SessionError::Broken(error.to_string()))?;
         if !std::mem::replace(&mut self.met, true) {
             let session = context.target.address.ip();
             let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;

@@ -57,6 +57,8 @@ pub struct Report {
     pub frozen_s: f64,
     /// Keyframes that viewers asked for.
     pub keyframes_asked: u64,
+    /// The largest offer or answer of any session.
+    pub largest_sdp_bytes: u64,
     /// What the host spent; absent where it could not be read.
     pub host: Option<HostCost>,
     /// The run, second by second.

@@ -76,8 +76,9 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     let config = AssociationConfig { identity, profiles };
     let stamps = Stamps::new(std::process::id(), Instant::now());
     let crew = Crew::start(options.thread_count(), &config, stamps)?;
-    let inside = AtomicU64::new(0);
-    let context = Context { target, token: options.token.clone(), crew: crew.clone(), fingerprint, inside };
+    let (inside, largest_sdp) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (token, crew_of_run) = (options.token.clone(), crew.clone());
+    let context = Context { target, token, crew: crew_of_run, fingerprint, inside, largest_sdp };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(Run::new(options, context).conduct());
     runtime.shutdown_background();
@@ -309,6 +310,7 @@ impl<'a> Run<'a> {
         };
         let (window, span) = (tally.since(&before), ended.saturating_duration_since(since));
         self.report.fill(&window, &tally, span);
+        self.report.largest_sdp_bytes = self.context.largest_sdp.load(Ordering::Relaxed);
         self.report.host = HostCost::of((read, reading), &self.report.samples, span, window.received_packets);
         for (_, leave) in self.people.values() {
             leave.send_replace(true);
