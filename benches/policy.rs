@@ -56,7 +56,7 @@ struct Bench {
 
 /// A component of a name, with its configuration.
 fn component(name: &'static str, bytes: Cow<'static, [u8]>, configuration: Value) -> PluginConfig {
-    PluginConfig { source: Source::Embedded { name, bytes }, configuration }
+    PluginConfig { configuration, ..PluginConfig::new(Source::Embedded { name, bytes }) }
 }
 
 fn stock_plugin(name: &'static str, configuration: Value) -> PluginConfig {

@@ -33,8 +33,9 @@ pub(crate) fn change(
             }
             let kept = policies.plugin_config(decision, position).map_err(|error| refused(&error))?;
             let configuration = configuration.unwrap_or(kept.configuration);
-            let choice = PolicyChoice { component, configuration };
-            let plugin = components::plugin(decision, choice).map_err(|error| unknown(&error))?;
+            let choice = PolicyChoice { configuration, ..PolicyChoice::unconfigured(component) };
+            let mut plugin = components::plugin(decision, choice).map_err(|error| unknown(&error))?;
+            plugin.memory_bytes = kept.memory_bytes;
             let order = SwapOrder { decision, position, plugin, shadow };
             policies.swap(order).map_err(|error| refused(&error))?
         }

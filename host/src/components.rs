@@ -51,7 +51,8 @@ pub(crate) fn policies(config: &Config) -> Result<PolicyConfig, ComponentError> 
 /// One component and its configuration.
 pub(crate) fn plugin(decision: Decision, choice: PolicyChoice) -> Result<PluginConfig, ComponentError> {
     let source = source(decision, choice.component)?;
-    Ok(PluginConfig { source, configuration: choice.configuration })
+    let memory_bytes = choice.memory_mib.map(|mib| usize::from(mib) << 20);
+    Ok(PluginConfig { source, configuration: choice.configuration, memory_bytes })
 }
 
 /// A stock component if one has that name, else a file if it exists or looks like one (then loading says what is

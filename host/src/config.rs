@@ -80,6 +80,8 @@ pub struct PolicyChoice {
     pub component: String,
     /// Its configuration; `null` where there is none.
     pub configuration: serde_json::Value,
+    /// The most memory that one of its instances may have, in MiB, where that is not the usual.
+    pub memory_mib: Option<u16>,
 }
 
 /// Why options do not make a node.
@@ -244,7 +246,7 @@ impl PolicyChoice {
     /// A component without configuration.
     #[must_use]
     pub fn unconfigured(component: impl Into<String>) -> Self {
-        Self { component: component.into(), configuration: serde_json::Value::Null }
+        Self { component: component.into(), configuration: serde_json::Value::Null, memory_mib: None }
     }
 }
 
@@ -286,6 +288,12 @@ fn choose(options: &Options) -> Result<(BTreeMap<Decision, PolicyChoice>, Vec<Po
         };
         let none = || ConfigError::NoPosition { decision: decision.name(), position: *position };
         choice.ok_or_else(none)?.configuration = configuration(*decision, text)?;
+    }
+    for (decision, megabytes) in &options.policy_memory {
+        let rest = next.iter_mut().filter(|_| *decision == Decision::Authorize);
+        for choice in policies.get_mut(decision).into_iter().chain(rest) {
+            choice.memory_mib = Some(*megabytes);
+        }
     }
     Ok((policies, next))
 }

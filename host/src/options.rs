@@ -13,6 +13,9 @@ use tidegate_types::transport::SrtpProfile;
 /// The most shards of one node, as host/shard bounds them.
 const MOST_SHARDS: u16 = 128;
 
+/// The most memory of a policy's instance, in MiB, as host/policy bounds it.
+const MOST_POLICY_MIB: u16 = 1_024;
+
 /// A programmable WebRTC media host: many cores act as one, and WebAssembly components decide who enters and
 /// where work is placed.
 #[derive(Clone, Debug, Parser)]
@@ -129,6 +132,11 @@ pub struct Options {
     /// Look at the files of components once a second, and put a changed one in force
     #[arg(long, help_heading = "Policies")]
     pub policy_watch: bool,
+
+    /// The most memory that one instance of a component may have, in MiB, as authorize=64; repeatable [default: 16
+    /// for each]
+    #[arg(long, value_name = "DECISION=MIB", value_parser = megabytes, help_heading = "Policies")]
+    pub policy_memory: Vec<(Decision, u16)>,
 
     /// Let auth-open, which admits everyone, serve an address that other machines reach
     #[arg(long, help_heading = "Policies")]
@@ -263,6 +271,14 @@ fn failing(argument: &str) -> Result<(Decision, OnFailure), String> {
     })
 }
 
+/// `decision=MiB`.
+fn megabytes(argument: &str) -> Result<(Decision, u16), String> {
+    let (decision, text) = chosen(argument)?;
+    let range = 1..=MOST_POLICY_MIB;
+    let megabytes = text.parse().ok().filter(|megabytes| range.contains(megabytes));
+    megabytes.map(|megabytes| (decision, megabytes)).ok_or(format!("{text} is not in 1..={MOST_POLICY_MIB}"))
+}
+
 /// The file as arguments, to be put before those of the command line, without the flags that are given there:
 /// so that a file's value passes the same parser and a flag always wins.
 fn file_arguments(command: &Command, given: &ArgMatches, path: &Path) -> Result<Vec<OsString>, clap::Error> {
@@ -395,6 +411,8 @@ mod tests {
             (&["--join-rate", "0"], ["--join-rate", "0", "1..=100000"]),
             (&["--listen", "nowhere"], ["--listen", "nowhere", "socket address"]),
             (&["--policy", "welcome=auth-open"], ["--policy", "welcome", "authorize, allocate, balance"]),
+            (&["--policy-memory", "authorize=0"], ["--policy-memory", "authorize=0", "1..=1024"]),
+            (&["--policy-memory", "64"], ["--policy-memory", "64", "DECISION="]),
             (&["--policy-config", "authorize.0={}"], ["--policy-config", "authorize.0", "from 1"]),
             (&["--on-failure", "authorize=built-in"], ["--on-failure", "built-in", "refuse, last-good"]),
             (&["--srtp-profiles", "des"], ["--srtp-profiles", "des", "aes-gcm-128"]),
@@ -409,7 +427,8 @@ mod tests {
         let file = File::new(
             "layers.toml",
             "shards = 3\nsingle-port = true\nannounce = ['192.0.2.1', '192.0.2.2']\nnode-name = 'file'\n\
-             [policy]\nauthorize = 'auth-token'\n[policy-config.authorize]\nissuer = 'us'\n",
+             [policy]\nauthorize = 'auth-token'\n[policy-config.authorize]\nissuer = 'us'\n\
+             [policy-memory]\nauthorize = 64\n",
         );
         let options = read(&["--config", file.path(), "--announce", "198.51.100.7", "--node-name=flag"])
             .expect("the file is sound");
@@ -418,6 +437,7 @@ mod tests {
         assert_eq!(options.announce.len(), 1, "a repeatable flag replaces the file's list");
         assert_eq!(options.node_name, "flag");
         assert_eq!(options.policy, [(Decision::Authorize, "auth-token".to_owned())]);
+        assert_eq!(options.policy_memory, [(Decision::Authorize, 64)]);
         assert_eq!(options.policy_config, [(Decision::Authorize, 1, r#"{"issuer":"us"}"#.to_owned())]);
     }
 

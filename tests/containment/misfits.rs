@@ -23,7 +23,7 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
 
 /// A component that would like to know the time.
 fn with_wasi() -> PathBuf {
-    let component = r#"(component (import "wasi:clocks/monotonic-clock@0.2.0" (instance)))"#;
+    let component = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
     file("wants-wasi.wasm", &wat::parse_str(component).expect("a component"))
 }
 
@@ -45,7 +45,7 @@ fn what_does_not_fit_is_named_with_its_cure() {
         (format!("authorize={}", hostile.unwrapped.display()), vec!["core WebAssembly module", "wrap"]),
         (
             format!("authorize={}", wasi.display()),
-            vec!["wasi:clocks/monotonic-clock@0.2.0", "not granted", "wasm32-unknown-unknown"],
+            vec!["wasi:sockets/tcp@0.2.0", "not granted", "wasm32-unknown-unknown"],
         ),
     ];
     for (policy, words) in cases {

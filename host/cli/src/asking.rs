@@ -46,7 +46,7 @@ fn unix_ms() -> u64 {
 
 /// A component file as a plugin.
 pub(crate) fn plugin_of(file: &Path, configuration: Value) -> PluginConfig {
-    PluginConfig { source: Source::Path(file.into()), configuration }
+    PluginConfig { configuration, ..PluginConfig::new(Source::Path(file.into())) }
 }
 
 /// The decision that a component is asked for: the one that was named, or the only one that it serves.

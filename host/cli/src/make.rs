@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tidegate_policy::sandbox::Metering;
+use tidegate_types::decision::Decision;
 
 /// Builds the project, and says what a host thinks of the component.
 pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError> {
@@ -27,7 +28,7 @@ pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError>
     }
     let component = folder.join(&project.component);
     if let Some(module) = &project.module {
-        wrap(&folder.join(module), &component)?;
+        wrap(&project, &folder.join(module), &component)?;
     }
     let workshop = workshop(stock, &Bounds { deadline_ms: None }, Metering::Off)?;
     let sound = check_file(&workshop, &component, Some(project.policy.into()));
@@ -75,9 +76,12 @@ fn run(folder: &Path, command: &[String]) -> Result<(), CommandError> {
     }
 }
 
-fn wrap(module: &Path, component: &Path) -> Result<(), CommandError> {
+/// Turns the module into a component. A compiler that left no description of the interface has it added.
+fn wrap(project: &Project, module: &Path, component: &Path) -> Result<(), CommandError> {
     let bytes = fs::read(module).map_err(|error| CommandError::file(module, &error))?;
-    let wrapped = tidegate_wrap::wrap(&bytes).map_err(|error| CommandError::Wrap {
+    let described = tidegate_wrap::describe(&bytes, Decision::from(project.policy).name());
+    let wrap = if project.wasi { tidegate_wrap::wrap_with_wasi } else { tidegate_wrap::wrap };
+    let wrapped = described.and_then(|described| wrap(&described)).map_err(|error| CommandError::Wrap {
         path: module.display().to_string(),
         reason: error.to_string(),
     })?;

@@ -22,6 +22,9 @@ pub(crate) struct Project {
     pub(crate) build: Vec<Vec<String>>,
     /// A core module that they leave and that is wrapped into the component.
     pub(crate) module: Option<PathBuf>,
+    /// Its compiler cannot do without WASI's system calls: they are adapted.
+    #[serde(default)]
+    pub(crate) wasi: bool,
     /// The component.
     pub(crate) component: PathBuf,
     /// A target of Rust's that must be installed.

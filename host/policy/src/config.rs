@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_types::decision::{Decision, OnFailure};
 
+/// The most memory that any instance can be given, in bytes. The address space is reserved anyhow; a lower bound
+/// would only keep large plugins out.
+pub const LARGEST_MEMORY_BYTES: usize = 1 << 30;
+
 /// The policies of one host, and what they may cost.
 #[derive(Clone, Debug)]
 pub struct PolicyConfig {
@@ -30,8 +34,8 @@ pub struct PolicyConfig {
     pub on_failure: OnFailures,
     /// What `need` may ask for, by name.
     pub lookups: BTreeMap<String, Lookup>,
-    /// The most memory that one instance may have, in bytes. Raising it raises what a runaway plugin costs:
-    /// this much for each instance, at most `threads` instances a decision.
+    /// The most memory that one instance may have, in bytes, where its [`PluginConfig`] says nothing else. Raising it
+    /// raises what a runaway plugin costs: this much for each instance, at most `threads` instances a decision.
     pub memory_bytes: usize,
     /// An instance is made anew after so many decisions, which bounds slow leaks in plugins.
     pub recycle_calls: u64,
@@ -126,13 +130,16 @@ pub struct PluginConfig {
     pub source: Source,
     /// Handed to its `configure`; `null` where there is none.
     pub configuration: Value,
+    /// The most memory that one of its instances may have, in bytes; otherwise that of [`PolicyConfig`]. Plugins that
+    /// carry an interpreter need more than others. At most [`LARGEST_MEMORY_BYTES`].
+    pub memory_bytes: Option<usize>,
 }
 
 impl PluginConfig {
     /// A plugin that takes no configuration.
     #[must_use]
     pub const fn new(source: Source) -> Self {
-        Self { source, configuration: Value::Null }
+        Self { source, configuration: Value::Null, memory_bytes: None }
     }
 }
 

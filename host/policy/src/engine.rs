@@ -4,7 +4,7 @@
 //! log lines (`journal` has an allowance).
 
 use crate::chain::LONGEST;
-use crate::config::PolicyConfig;
+use crate::config::{LARGEST_MEMORY_BYTES, PolicyConfig};
 use crate::error::LoadError;
 use crate::limits::Limits;
 use std::num::NonZeroUsize;
@@ -30,14 +30,14 @@ const RESERVED_BYTES: u64 = 4 << 30;
 const KEPT_BYTES: usize = 1 << 20;
 /// The most entries of a guest's tables (its indirect functions).
 const TABLE_ELEMENTS: usize = 20_000;
-/// Core modules in one component: the guest's own and the adapters around it.
-const CORE_INSTANCES: u32 = 16;
+/// Core modules in one component: the guest's own and the adapters around it. Python's are linked of 38 in all.
+const CORE_INSTANCES: u32 = 64;
 /// Frames that are told of a trap.
 const BACKTRACE_FRAMES: usize = 12;
 /// Instances of one policy for each thread: in force, in the shadow, before both, and those that wait to take over.
 const INSTANCES: u32 = 6;
 const MEMORIES: u32 = 2;
-const TABLES: u32 = 8;
+const TABLES: u32 = 16;
 /// Bytes of a table that are cleared instead of being given back to the system: two calls less for each instance.
 const KEPT_TABLE_BYTES: usize = 8 << 10;
 
@@ -89,7 +89,7 @@ fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
-        .max_memory_size(policy.memory_bytes)
+        .max_memory_size(LARGEST_MEMORY_BYTES)
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEPT_BYTES)
         .table_keep_resident(KEPT_TABLE_BYTES)
@@ -97,7 +97,7 @@ fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
     pool
 }
 
-/// The bounds of one instance.
+/// The bounds of one instance. Those of the slots are wider: each plugin has its own.
 pub(crate) fn limits(memory_bytes: usize) -> Limits {
     let bounds = StoreLimitsBuilder::new()
         .memory_size(memory_bytes)

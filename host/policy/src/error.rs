@@ -53,7 +53,8 @@ pub enum LoadError {
     /// It wants something that policies are not given.
     #[error(
         "{origin}: imports {import}, which is not granted; a policy reaches tidegate:policy's host-log, \
-         host-counters, host-store and host-crypto only. Imports of wasi: come with a WASI target: build for \
+         host-counters, host-store and host-crypto only. Of WASI 0.2 there are stand-ins for cli, clocks, filesystem, \
+         io and random, which reach nothing, and none for sockets and http; Rust needs none of it when built for \
          wasm32-unknown-unknown"
     )]
     ImportNotGranted {
@@ -74,6 +75,22 @@ pub enum LoadError {
         found: String,
         /// The version this host offers.
         offered: &'static str,
+    },
+    /// It is larger than its instances may be.
+    #[error(
+        "{origin}: begins with {needed_mib} MiB of memory, and may have {allowed_mib}; allow it more, as \
+         `--policy-memory {}={}` (in MiB): each instance can then take as much",
+        decision.name(), (needed_mib + needed_mib.div_ceil(2)).next_power_of_two()
+    )]
+    Memory {
+        /// Which component.
+        origin: String,
+        /// What it was given for.
+        decision: Decision,
+        /// What it begins with, in MiB.
+        needed_mib: u64,
+        /// What it may have, in MiB.
+        allowed_mib: u64,
     },
     /// It did not survive its first steps.
     #[error("{origin}: failed while it was started ({reason}); its log lines above may say why")]

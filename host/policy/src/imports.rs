@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::store::Store;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tidegate_types::decision::Moment;
 
 /// What all instances of one policy share.
 #[derive(Debug)]
@@ -55,6 +56,20 @@ pub(crate) struct HostState {
     pub(crate) allowance: Allowance,
     /// The moment of the decision under way: a record must replay, so no clock is read.
     pub(crate) unix_ms: u64,
+    /// Its chance, likewise.
+    pub(crate) seed: u64,
+}
+
+impl HostState {
+    /// From now on it is this moment.
+    pub(crate) const fn turn_to(&mut self, moment: Moment) {
+        (self.unix_ms, self.seed) = (moment.unix_ms, moment.seed);
+    }
+
+    /// The moment of the decision under way.
+    pub(crate) const fn moment(&self) -> Moment {
+        Moment { unix_ms: self.unix_ms, seed: self.seed }
+    }
 }
 
 impl types::Host for HostState {}

@@ -79,7 +79,7 @@ impl<E: Send> host::Instance for Guest<E> {
 
 impl host::Authorize for Guest<authorization::Guest> {
     fn authorize(&mut self, request: &AuthorizeRequest) -> Result<AuthorizeAnswer, Failure> {
-        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        self.store.data_mut().turn_to(request.moment);
         let answer = convert::authorize_request(request, |request| {
             self.exports.call_authorize(&mut self.store, request)
         });
@@ -119,7 +119,7 @@ impl<D: Send> host::Fed for Guest<Fed<D>> {
 
 impl host::Allocate for Guest<Fed<allocation::Guest>> {
     fn place(&mut self, request: &PlaceRequest) -> Result<PlaceAnswer, Failure> {
-        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        self.store.data_mut().turn_to(request.moment);
         let answer = convert::place_request(request, &self.places, |request| {
             self.exports.decide.call_place(&mut self.store, request)
         });
@@ -132,7 +132,7 @@ impl host::Allocate for Guest<Fed<allocation::Guest>> {
 
 impl host::Balance for Guest<Fed<balancing::Guest>> {
     fn balance(&mut self, request: &BalanceRequest) -> Result<BalanceAnswer, Failure> {
-        self.store.data_mut().unix_ms = request.moment.unix_ms;
+        self.store.data_mut().turn_to(request.moment);
         let answer = convert::balance_request(request, &self.places, |request| {
             self.exports.decide.call_balance(&mut self.store, request)
         });

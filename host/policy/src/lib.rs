@@ -44,8 +44,9 @@ mod seat;
 mod slot;
 mod store;
 mod swap;
+mod wasi;
 
-pub use config::{Deadlines, Lookup, OnFailures, PluginConfig, PolicyConfig, Source};
+pub use config::{Deadlines, LARGEST_MEMORY_BYTES, Lookup, OnFailures, PluginConfig, PolicyConfig, Source};
 pub use error::{LoadError, Problem};
 pub use plugin::Clock;
 pub use runtime::{Policies, Sink};

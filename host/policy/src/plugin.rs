@@ -10,13 +10,14 @@ use crate::bindings::Every;
 use crate::bindings::exports::tidegate::policy::{
     allocation, authorization, balancing, cluster_feed, lifecycle,
 };
-use crate::config::{PluginConfig, PolicyConfig, Source};
+use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig, Source};
 use crate::engine::{self, COPIED_BYTES, FUEL};
 use crate::error::{LoadError, Problem};
 use crate::feed;
 use crate::host;
 use crate::imports::{HostState, Shared};
 use crate::instance::{Fed, Guest};
+use crate::wasi;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -36,6 +37,9 @@ const GRANTED: [&str; 5] = ["types", "host-log", "host-counters", "host-store", 
 const FILE_BYTES: u64 = 64 << 20;
 /// How far compiling gives way to those who forward packets and decide.
 const COMPILER_NICE: i32 = 10;
+/// WebAssembly counts memory in pages of so many bytes.
+const PAGE_BYTES: u64 = 64 << 10;
+const MIB: u64 = 1 << 20;
 /// What `describe` and `configure` may take when a host starts.
 const START_TIME: Duration = Duration::from_secs(1);
 /// What `configure` may take when an instance is made anew.
@@ -89,6 +93,7 @@ impl Loader {
         let bytes = read(&config.source)?;
         let component = gently(|| self.compile(&origin, &bytes))?;
         self.check(&origin, decision, &component)?;
+        check_memory(&origin, decision, &component, self.memory_of(config))?;
         let mut plugin = self.link(decision, config, &component, &bytes)?;
         plugin.introduce()?;
         Ok(plugin)
@@ -112,6 +117,22 @@ impl Loader {
         check_exports(origin, decision, &exports)
     }
 
+    /// The usual imports, and those of WASI that this component asks for.
+    fn with_stand_ins(&self, component: &Component) -> wasmtime::Result<Cow<'_, Linker<HostState>>> {
+        let shape = component.component_type();
+        if !shape.imports(&self.engine).any(|(name, _)| wasi::stands_in(name).is_some()) {
+            return Ok(Cow::Borrowed(&self.linker));
+        }
+        let mut linker = self.linker.clone();
+        wasi::link(&mut linker, component)?;
+        Ok(Cow::Owned(linker))
+    }
+
+    /// What one of its instances may have.
+    fn memory_of(&self, config: &PluginConfig) -> usize {
+        config.memory_bytes.unwrap_or(self.memory_bytes).min(LARGEST_MEMORY_BYTES)
+    }
+
     fn link(
         &self,
         decision: Decision,
@@ -122,7 +143,8 @@ impl Loader {
         let label = config.source.label();
         let invalid =
             |error: wasmtime::Error| LoadError::Invalid { origin: label.clone(), reason: one_line(&error) };
-        let pre = self.linker.instantiate_pre(component).map_err(invalid)?;
+        let pre = self.with_stand_ins(component).and_then(|linker| linker.instantiate_pre(component));
+        let pre = pre.map_err(invalid)?;
         Ok(Plugin {
             decision,
             lifecycle: lifecycle::GuestIndices::new(&pre).map_err(invalid)?,
@@ -136,7 +158,7 @@ impl Loader {
             version: String::new(),
             configuration: config.configuration.to_string(),
             lookups: self.lookups.clone(),
-            memory_bytes: self.memory_bytes,
+            memory_bytes: self.memory_of(config),
             clock: self.clock.clone(),
         })
     }
@@ -197,6 +219,11 @@ fn ours(name: &str) -> Option<(&str, &str)> {
 
 pub(crate) fn check_import(origin: &str, name: &str) -> Result<(), LoadError> {
     let not_granted = || LoadError::ImportNotGranted { origin: origin.into(), import: name.into() };
+    match wasi::stands_in(name) {
+        Some(true) => return Ok(()),
+        Some(false) => return Err(not_granted()),
+        None => {}
+    }
     let (interface, version) = ours(name).ok_or_else(not_granted)?;
     check_version(origin, version)?;
     GRANTED.contains(&interface).then_some(()).ok_or_else(not_granted)
@@ -235,6 +262,26 @@ pub(crate) fn check_exports(origin: &str, decision: Decision, exports: &[&str]) 
             || format!("register it for the world {}", decision.name()),
             |other| format!("it fits the decision {}: give it there", other.name()),
         ),
+    })
+}
+
+/// One that begins with more than it may ever have would fail with each instance.
+fn check_memory(
+    origin: &str,
+    decision: Decision,
+    component: &Component,
+    allowed_bytes: usize,
+) -> Result<(), LoadError> {
+    let pages = component.resources_required().and_then(|needed| needed.max_initial_memory_size).unwrap_or(0);
+    let needed_bytes = pages.saturating_mul(PAGE_BYTES);
+    if needed_bytes <= allowed_bytes as u64 {
+        return Ok(());
+    }
+    Err(LoadError::Memory {
+        origin: origin.into(),
+        decision,
+        needed_mib: needed_bytes.div_ceil(MIB),
+        allowed_mib: allowed_bytes as u64 / MIB,
     })
 }
 
@@ -403,6 +450,8 @@ impl Plugin {
             shared: self.shared.clone(),
             allowance: Allowance::new(Instant::now(), time),
             unix_ms: (self.clock)(),
+            // A start must replay like everything else, and no question has come yet.
+            seed: 0,
         };
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limits);

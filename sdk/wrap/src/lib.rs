@@ -2,14 +2,27 @@
 //! plugin decides.
 //!
 //! `cargo build --target wasm32-unknown-unknown` leaves a core module that carries its interfaces' description;
-//! wrapping turns both into a component. A module that asks for more than Tidegate's own interfaces is refused
-//! here already, with the name of what it asks for: the host would refuse it too.
+//! wrapping turns both into a component. Compilers of other languages leave that description out: it is added for the
+//! world that the caller names. A module that asks for more than Tidegate's own interfaces is refused here already,
+//! with the name of what it asks for, unless the caller says that its compiler cannot do without WASI.
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "languages")]
+mod interface;
+#[cfg(feature = "languages")]
+mod wasi;
+
+#[cfg(feature = "languages")]
+pub use interface::{WORLDS, describe};
+#[cfg(feature = "languages")]
+pub use wasi::wrap_with_wasi;
 
 use wit_component::ComponentEncoder;
 
 /// The imports that a host grants begin like this.
 const GRANTED: &str = "tidegate:policy/";
+/// Stands in each module that carries its interfaces' description.
+const DESCRIBED: &[u8] = b"component-type";
 
 /// Why a module could not be wrapped.
 #[derive(Debug, thiserror::Error)]
@@ -26,34 +39,45 @@ pub enum WrapError {
     )]
     NotGranted(String),
     /// It exports no policy.
-    #[error("the module describes no interface: does it call tidegate_sdk::register! and is it a cdylib?")]
+    #[error(
+        "the module describes no interface: in Rust, does it call tidegate_sdk::register! and is it a cdylib? In \
+         another language, say which world it is for"
+    )]
     NoInterface,
+    /// There is no such world.
+    #[error("there is no world {0:?}: there are authorize, allocate and balance")]
+    NoSuchWorld(String),
     /// Module and interfaces contradict each other.
     #[error("the module does not fit its interfaces: {0}")]
     Encode(String),
 }
 
-/// The component of a core module.
+/// The component of a core module that needs no WASI.
 ///
 /// # Errors
 /// What the module is instead, or asks for too much.
 pub fn wrap(module: &[u8]) -> Result<Vec<u8>, WrapError> {
-    match module.get(..8) {
-        Some(b"\0asm\x01\0\0\0") => {}
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => return Err(WrapError::Component),
-        _ => return Err(WrapError::NotAModule),
-    }
-    if !contains(module, b"component-type:") {
-        return Err(WrapError::NoInterface);
-    }
-    encode(module).map_err(|error| told(&error))
+    check_described(module)?;
+    let encoder = ComponentEncoder::default().module(module);
+    encode(encoder).map_err(|error| told(&error))
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
-    ComponentEncoder::default()
-        .module(module)
-        .and_then(|encoder| encoder.validate(true).encode())
-        .map_err(|error| format!("{error:#}"))
+fn check_described(module: &[u8]) -> Result<(), WrapError> {
+    check(module)?;
+    contains(module, DESCRIBED).then_some(()).ok_or(WrapError::NoInterface)
+}
+
+fn check(module: &[u8]) -> Result<(), WrapError> {
+    match module.get(..8) {
+        Some(b"\0asm\x01\0\0\0") => Ok(()),
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Err(WrapError::Component),
+        _ => Err(WrapError::NotAModule),
+    }
+}
+
+fn encode<E: std::fmt::Display>(encoder: Result<ComponentEncoder, E>) -> Result<Vec<u8>, String> {
+    let mut encoder = encoder.map_err(|error| format!("{error:#}"))?.validate(true);
+    encoder.encode().map_err(|error| format!("{error:#}"))
 }
 
 /// wit-component names an import that nothing describes; everything else is told as it is.

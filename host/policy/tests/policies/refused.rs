@@ -77,6 +77,19 @@ fn another_version_is_told_with_both_numbers() {
 }
 
 #[test]
+fn a_component_that_begins_too_large_is_told_what_to_allow() {
+    let with = |memory_bytes| {
+        let mut config = config_with(Decision::Authorize, Guest::new(Decision::Authorize));
+        config.authorize.memory_bytes = Some(memory_bytes);
+        config
+    };
+    let (error, line) = refusal(with(1 << 20));
+    says(&line, &["guest", "begins with 2 MiB", "may have 1", "--policy-memory authorize=4"]);
+    assert!(matches!(error, LoadError::Memory { .. }));
+    assert!(start(with(2 << 20)).is_ok(), "its own bound, not the usual one");
+}
+
+#[test]
 fn a_configuration_that_is_not_accepted_is_told_with_pointers() {
     let guest = Guest::new(Decision::Allocate).configure(format!("(i32.const {PROBLEMS})"));
     let (_, line) = refusal(config_with(Decision::Allocate, guest));
