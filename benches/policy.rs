@@ -14,19 +14,21 @@ use guest::{Guest, PLACEMENT};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidegate::stock::stock;
 use tidegate_policy::feed::Cluster;
 use tidegate_policy::host::{Allocate, Authorize, Balance, Fed, Instance};
 use tidegate_policy::plugin::{Decider, Loader, Plugin};
-use tidegate_policy::{PluginConfig, PolicyConfig, Source};
+use tidegate_policy::{PluginConfig, Policies, PolicyConfig, Source, SwapOrder};
 use tidegate_types::cluster::{CellChange, Column, ShardRow};
 use tidegate_types::decision::{
-    Action, AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceCause, BalanceRequest, Decision,
-    Failure, Grant, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Placement, Refusal,
+    Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceCause,
+    BalanceRequest, Decision, Failure, Grant, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Placement,
+    Question, QuestionBody, Refusal, ToPolicy,
 };
-use tidegate_types::{NodeId, Place, Secret, ShardIndex};
+use tidegate_types::{NodeId, Place, RequestNumber, Secret, ShardIndex};
 
 /// The cluster that placements are measured on.
 const ROWS: u64 = 1_000;
@@ -47,6 +49,7 @@ fn main() {
     bench.feed();
     bench.anew();
     bench.many();
+    bench.swaps();
 }
 
 struct Bench {
@@ -616,6 +619,103 @@ impl Bench {
         let missed = if mib > TARGET_MIB { "  over" } else { "" };
         println!("{name:<44} {:>10} {mib:>6.1} MiB {:>8} {TARGET_MIB:>6.0} MiB{missed}", "", "");
     }
+}
+
+/// A token policy under one of two keys, so that each is another configuration.
+fn keyed(turn: usize) -> PluginConfig {
+    let other = "fedcba9876543210fedcba9876543210";
+    let key = std::str::from_utf8(KEY).expect("text");
+    let mut keys = vec![json!({ "alg": "HS256", "key": key })];
+    if turn % 2 == 1 {
+        keys.push(json!({ "alg": "HS256", "key": other }));
+    }
+    stock_plugin("auth-token", json!({ "keys": keys }))
+}
+
+impl Bench {
+    /// A hundred swaps while a thousand people a second join: how long each takes to come in force once it is ready, and
+    /// what the joins notice.
+    fn swaps(&self) {
+        const SWAPS: usize = 100;
+        const TARGET: Duration = Duration::from_millis(1);
+        let name = "swap in force, 1,000 joins/s meanwhile";
+        if self.wanted.as_ref().is_some_and(|word| !name.contains(word)) {
+            return;
+        }
+        let answered: Arc<Mutex<Vec<(usize, Instant, bool)>>> = Arc::default();
+        let sink = answered.clone();
+        let config = PolicyConfig::new(
+            keyed(0),
+            stock_plugin("allocate-pack", json!({})),
+            stock_plugin("balance-steady", json!({})),
+        );
+        let sink = move |answer: Answer| {
+            let granted = matches!(answer.result, Ok(AnswerBody::Authorize(AuthorizeAnswer::Grant(_))));
+            let number = usize::try_from(answer.number.0).expect("small");
+            sink.lock().expect("no panic").push((number, Instant::now(), granted));
+        };
+        let policies = Policies::start(config, Arc::new(|| UNIX_MS), Arc::new(sink)).expect("it starts");
+        let done = AtomicBool::new(false);
+        let (mut took, mut prepared) = (Vec::new(), Vec::new());
+        let asked = std::thread::scope(|scope| {
+            let joins = scope.spawn(|| paced_joins(&policies, &done));
+            for turn in 1..=SWAPS {
+                let plugin = keyed(turn);
+                let order = SwapOrder { decision: Decision::Authorize, position: 1, plugin, shadow: false };
+                let swapped = policies.swap(order).unwrap_or_else(|error| panic!("{error}"));
+                took.push(swapped.took.as_nanos() as f64);
+                prepared.push(swapped.prepared_in.as_nanos() as f64);
+            }
+            done.store(true, Ordering::Relaxed);
+            joins.join().expect("no panic")
+        });
+        policies.stop();
+        let answered = answered.lock().expect("no panic");
+        let granted = answered.iter().filter(|(.., granted)| *granted).count();
+        let waits = answered.iter().map(|(number, at, _)| (*at - asked[*number]).as_nanos() as f64).collect();
+        let over = if at_hundredth(&mut took, 99) > TARGET.as_nanos() as f64 { "  over" } else { "" };
+        println!(
+            "{name:<44} p50 {} p99 {} (target 1 ms){over}",
+            time(median(took.clone())),
+            time(at_hundredth(&mut took, 99))
+        );
+        println!(
+            "{:<44} p50 {} p99 {}",
+            "  made ready, compiled at low priority",
+            time(median(prepared.clone())),
+            time(at_hundredth(&mut prepared, 99))
+        );
+        let mut waits: Vec<f64> = waits;
+        println!(
+            "{:<44} p50 {} p99 {}, {granted} of {} granted",
+            "  a join meanwhile",
+            time(median(waits.clone())),
+            time(at_hundredth(&mut waits, 99)),
+            asked.len()
+        );
+    }
+}
+
+/// A join each millisecond until told to end; when each was asked.
+fn paced_joins(policies: &Policies, done: &AtomicBool) -> Vec<Instant> {
+    let mut asked = Vec::new();
+    let began = Instant::now();
+    while !done.load(Ordering::Relaxed) {
+        let due = began + Duration::from_millis(asked.len() as u64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let number = RequestNumber(asked.len() as u64);
+        asked.push(Instant::now());
+        let body = QuestionBody::Authorize(Box::new(join()));
+        policies.send(ToPolicy::Ask(Question { number, body }));
+    }
+    // The last ones are answered within their deadline.
+    std::thread::sleep(Duration::from_millis(Decision::Authorize.deadline_ms() * 3));
+    asked
+}
+
+fn at_hundredth(values: &mut [f64], hundredths: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * hundredths).div_ceil(100).saturating_sub(1)]
 }
 
 /// What this process holds in memory; 0 where the system does not say.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use tidegate_policy::{PluginConfig, Policies, PolicyConfig, Source};
+use tidegate_policy::{PluginConfig, Policies, PolicyConfig, RecordTo, Replay, Source, replay};
 use tidegate_types::cluster::{Column, Feed, ShardRow};
 use tidegate_types::decision::{
     Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Failure,
@@ -30,10 +30,13 @@ struct Desk {
 
 impl Desk {
     fn open(authorize: PluginConfig, allocate: &'static str) -> Result<Self, String> {
+        Self::with(PolicyConfig::new(authorize, stock(allocate), stock("balance-steady")))
+    }
+
+    fn with(config: PolicyConfig) -> Result<Self, String> {
         let (sender, answers) = channel();
         let sender = Mutex::new(sender);
         let sink = Arc::new(move |answer| drop(sender.lock().unwrap().send(answer)));
-        let config = PolicyConfig::new(authorize, stock(allocate), stock("balance-steady"));
         let policies =
             Policies::start(config, Arc::new(|| NOW_S * 1_000), sink).map_err(|error| error.to_string())?;
         Ok(Self { policies, answers })
@@ -249,4 +252,35 @@ fn a_key_that_the_host_cannot_read_keeps_the_policy_out_of_force() {
     assert!(error.contains("/keys/0/key"), "{error}");
     let Err(error) = Desk::open(stock("auth-token"), "allocate-pack") else { panic!("it started") };
     assert!(error.contains("keys"), "{error}");
+}
+
+#[test]
+fn a_signed_token_is_decided_again_without_its_signature() {
+    let path = std::env::temp_dir().join(format!("tidegate-stock-record-{}", std::process::id()));
+    let keys = json!({ "keys": [{ "alg": "HS256", "key_base64": base64(SECRET) }] });
+    let mut config =
+        PolicyConfig::new(auth_token(keys.clone()), stock("allocate-pack"), stock("balance-steady"));
+    config.record = Some(RecordTo { path: path.clone(), bytes: 1 << 20, secrets: false });
+    let desk = Desk::with(config).unwrap();
+    let right = token("HS256", &json!({ "exp": NOW_S + 60, "sub": "u-7", "room": "harbour" }), hs256);
+    let wrong = token("HS256", &json!({ "exp": NOW_S + 60, "sub": "u-8" }), |_| vec![7; 32]);
+    assert_eq!(desk.join(&right), Ok(Some("u-7".into())));
+    assert_eq!(desk.join(&wrong), Err("token-signature".into()));
+    desk.policies.stop();
+
+    let record = std::fs::read_to_string(&path).unwrap();
+    let signature = |token: &str| token.rsplit_once('.').unwrap().1.to_owned();
+    assert!(!record.contains(&signature(&right)) && !record.contains(&signature(&wrong)));
+    assert!(!record.contains(&base64(SECRET)), "nor the key that it was checked with");
+    let components = vec![auth_token(keys), stock("allocate-pack"), stock("balance-steady")];
+    let replayed = replay(record.as_bytes(), Replay { components, instead: None }).unwrap();
+    assert_eq!((replayed.affected.len(), replayed.calls, replayed.decisions), (0, 2, 2), "{replayed:?}");
+
+    // Another key in the configuration is another policy, and not found by its hash.
+    let other = json!({ "keys": [{ "alg": "HS256", "key_base64": base64(&[9; 32]) }] });
+    let components = vec![auth_token(other)];
+    let replayed = replay(record.as_bytes(), Replay { components, instead: None }).unwrap();
+    assert_eq!(replayed.calls, 0);
+    assert!(replayed.warnings.iter().any(|warning| warning.contains("not given")), "{replayed:?}");
+    let _ = std::fs::remove_file(&path);
 }

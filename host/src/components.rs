@@ -40,6 +40,7 @@ pub(crate) fn policies(config: &Config) -> Result<PolicyConfig, ComponentError> 
             .map(|choice| self::plugin(Decision::Authorize, choice))
             .collect::<Result<_, _>>()?,
         on_failure: config.on_failure,
+        record: config.record.clone(),
         ..PolicyConfig::new(
             plugin(Decision::Authorize)?,
             plugin(Decision::Allocate)?,

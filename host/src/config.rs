@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidegate_policy::OnFailures;
+use tidegate_policy::{OnFailures, RecordTo};
 use tidegate_types::Secret;
 use tidegate_types::decision::{Decision, OnFailure};
 use tidegate_types::transport::SrtpProfile;
@@ -63,6 +63,8 @@ pub struct Config {
     pub authorize_next: Vec<PolicyChoice>,
     /// What becomes of a question that its policy does not answer.
     pub on_failure: OnFailures,
+    /// Where everything that policies are asked and told is written.
+    pub record: Option<RecordTo>,
     /// Changed component files come in force by themselves.
     pub policy_watch: bool,
     /// `auth-open` may decide here.
@@ -161,6 +163,7 @@ impl Config {
             policies: stock_policies(),
             authorize_next: Vec::new(),
             on_failure: OnFailures::usual(),
+            record: None,
             policy_watch: false,
             open_allowed: true,
             node_name: "local".to_owned(),
@@ -201,6 +204,11 @@ impl Config {
             policies,
             authorize_next,
             on_failure: on_failure(&options.on_failure),
+            record: options.record.map(|path| RecordTo {
+                path,
+                bytes: u64::from(options.record_mb) << 20,
+                secrets: options.record_secrets,
+            }),
             policy_watch: options.policy_watch,
             open_allowed,
             node_name: options.node_name,

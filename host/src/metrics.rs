@@ -13,6 +13,8 @@ pub(crate) struct Numbers<'a> {
     pub(crate) policies: &'a [PolicyInfo],
     /// What the policies count themselves.
     pub(crate) policy_counters: &'a [(Decision, String, u64)],
+    /// Events that the record of decisions had to leave out.
+    pub(crate) record_left_out: u64,
     /// Mail for the directory that found its box full.
     pub(crate) mail_dropped: u64,
 }
@@ -27,6 +29,11 @@ pub(crate) fn exposition(numbers: &Numbers<'_>) -> String {
     for (decision, name, value) in numbers.policy_counters {
         page.sample(&[("decision", &decision.name()), ("name", name)], *value);
     }
+    page.family(
+        "tidegate_policy_record_left_out_total",
+        "Events that the record of decisions had no room for.",
+    );
+    page.sample(&[], numbers.record_left_out);
     page.family("tidegate_directory_mail_dropped_total", "Reports that found the directory's box full.");
     page.sample(&[], numbers.mail_dropped);
     page.0
@@ -286,6 +293,7 @@ mod tests {
             directory: &directory,
             policies: &policies,
             policy_counters: &[(Decision::Balance, "seen".to_owned(), 5)],
+            record_left_out: 0,
             mail_dropped: 1,
         });
         let mut families = BTreeSet::new();

@@ -44,6 +44,7 @@ impl Operations for NodeOperations {
             directory: &self.board.read().metrics,
             policies: &self.policies(),
             policy_counters: &self.policies.upgrade().map(|policies| policies.counters()).unwrap_or_default(),
+            record_left_out: self.policies.upgrade().map_or(0, |policies| policies.record_left_out()),
             mail_dropped: self.mailbox.dropped(),
         })
     }

@@ -138,6 +138,21 @@ pub struct Options {
     #[arg(long, value_name = "DECISION=MIB", value_parser = megabytes, help_heading = "Policies")]
     pub policy_memory: Vec<(Decision, u16)>,
 
+    /// Write everything that components are asked and told to this file, so that `replay` can decide it again; when it is
+    /// full it becomes FILE.1 and a new one begins
+    #[arg(long, value_name = "FILE", help_heading = "Policies")]
+    pub record: Option<PathBuf>,
+
+    /// What both files of a record may hold together, in MiB
+    #[arg(long, value_name = "MB", default_value_t = 64, value_parser = value_parser!(u32).range(2..=100_000),
+        help_heading = "Policies")]
+    pub record_mb: u32,
+
+    /// Keep tokens and configurations in the record as they are; without, what makes a token usable is replaced, and of
+    /// configurations a hash is kept
+    #[arg(long, requires = "record", help_heading = "Policies")]
+    pub record_secrets: bool,
+
     /// Let auth-open, which admits everyone, serve an address that other machines reach
     #[arg(long, help_heading = "Policies")]
     pub allow_open: bool,

@@ -41,6 +41,20 @@ pub struct PolicyConfig {
     pub recycle_calls: u64,
     /// How many of the last decisions are remembered.
     pub records: usize,
+    /// Where everything that instances meet is written, so that it can be decided again; `None`: nowhere.
+    pub record: Option<RecordTo>,
+}
+
+/// Where a record is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordTo {
+    /// The file. When it is full it becomes `….1`, in the place of the one before.
+    pub path: PathBuf,
+    /// What both may hold together, in bytes.
+    pub bytes: u64,
+    /// Keep tokens and configurations as they are. Without, signatures of tokens, and whole tokens that are not signed,
+    /// are replaced, and of configurations only a hash is kept.
+    pub secrets: bool,
 }
 
 impl PolicyConfig {
@@ -60,6 +74,7 @@ impl PolicyConfig {
             memory_bytes: 16 << 20,
             recycle_calls: 1_000_000,
             records: 256,
+            record: None,
         }
     }
 }

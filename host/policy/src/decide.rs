@@ -6,6 +6,7 @@ use crate::breaker::Turn;
 use crate::chain::{Chain, Generation, Post};
 use crate::engine::TICK;
 use crate::meet::meet;
+use crate::recorder::Recorder;
 use crate::seat::{Said, Seat, Surroundings};
 use crate::slot::{Desk, Slot};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub(crate) fn rule(
     question: &QuestionBody,
     deadline: Instant,
 ) -> Ruling {
-    slot.fit(chain);
+    slot.fit(chain, around.recorder);
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(chain.posts.len());
     let mut so_far: Option<AnswerBody> = None;
     for (desk, post) in slot.desks.iter_mut().zip(&chain.posts) {
@@ -95,11 +96,14 @@ pub(crate) fn shadow(
     verdicts: &[Verdict],
     time: Duration,
 ) {
+    // What does not count is not kept.
+    let unrecorded = Recorder::default();
     for ((desk, post), verdict) in slot.desks.iter_mut().zip(&chain.posts).zip(verdicts) {
         let Some(trial) = &post.shadow else { continue };
         let began = Instant::now();
-        let around = Surroundings { until: desk.seat.position().or(around.until), ..*around };
-        let seat = desk.shadow.get_or_insert_with(|| Seat::of(trial.generation.clone()));
+        let until = desk.seat.position().or(around.until);
+        let around = Surroundings { until, recorder: &unrecorded, ..*around };
+        let seat = desk.shadow.get_or_insert_with(|| Seat::of(trial.generation.clone(), around.recorder));
         let said = guarded(seat, &around, asked.1, began + time);
         trial.count(asked.0, &verdict.result, &said.result, began.elapsed());
         seat.mend(&around);
@@ -139,7 +143,7 @@ fn ask(
     let failure = result.as_ref().err().copied();
     let mut instead = None;
     if let (Some(_), OnFailure::LastGood, Some(previous)) = (failure, on_failure, &post.previous) {
-        let seat = desk.before.get_or_insert_with(|| Seat::of(previous.clone()));
+        let seat = desk.before.get_or_insert_with(|| Seat::of(previous.clone(), around.recorder));
         let said = guarded(seat, around, question, deadline);
         if said.result.is_ok() {
             result = said.result;

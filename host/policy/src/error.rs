@@ -116,6 +116,16 @@ pub enum LoadError {
         /// How many it may have.
         most: usize,
     },
+    /// The record cannot be kept.
+    #[error(
+        "{path}: the record of decisions cannot be written ({reason}); check the folder and its permissions"
+    )]
+    Record {
+        /// Its file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The runtime itself could not be set up.
     #[error("the WebAssembly runtime cannot start ({reason}); it needs address space: lift `ulimit -v`")]
     Runtime {

@@ -117,7 +117,23 @@ impl Cluster {
         &self.numbers
     }
 
-    fn apply(&mut self, change: &CellChange) {
+    /// The rows that this could be made from.
+    pub(crate) fn to_rows(&self) -> Vec<ShardRow> {
+        let label = |index: usize, row: usize| {
+            let text =
+                self.labels.get(index).and_then(|label| label.texts.get(*label.values.get(row)? as usize));
+            text.cloned().unwrap_or_default()
+        };
+        let row = |(row, place): (usize, &Place)| ShardRow {
+            place: *place,
+            node_name: label(0, row),
+            region: label(1, row),
+            values: Column::ALL.map(|column| self.column(column).get(row).copied().unwrap_or(0)),
+        };
+        self.places.by_row.iter().enumerate().map(row).collect()
+    }
+
+    pub(crate) fn apply(&mut self, change: &CellChange) {
         let cell = self
             .numbers
             .get_mut(change.column.index())

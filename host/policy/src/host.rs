@@ -2,6 +2,7 @@
 //! measured against each other. Knows nothing of queues, threads or WebAssembly.
 
 use crate::feed::Cluster;
+use crate::tape::Tape;
 use std::time::Duration;
 use tidegate_types::cluster::CellChange;
 use tidegate_types::decision::{
@@ -21,6 +22,11 @@ pub trait Instance: Send {
     /// What it has taken since it was made; nothing is known of native code.
     fn spent(&self) -> Spent {
         Spent::default()
+    }
+
+    /// What it is told by the host, where that is kept or played.
+    fn tape(&mut self) -> Option<&mut Tape> {
+        None
     }
 
     /// What went wrong in the last call that failed: the reason, and where, innermost first. Told once.

@@ -7,6 +7,7 @@ use crate::crypto;
 use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::store::Store;
+use crate::tape::{Tape, Told};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tidegate_types::decision::Moment;
@@ -52,6 +53,8 @@ pub(crate) struct HostState {
     pub(crate) limits: Limits,
     /// What it shares with the policy's other instances.
     pub(crate) shared: Arc<Shared>,
+    /// What it is told, kept or played.
+    pub(crate) tape: Tape,
     /// The time of the call under way.
     pub(crate) allowance: Allowance,
     /// The moment of the decision under way: a record must replay, so no clock is read.
@@ -92,12 +95,31 @@ impl host_counters::Host for HostState {
 
 impl host_store::Host for HostState {
     fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        self.shared.store().get(&key, self.unix_ms).map(<[u8]>::to_vec)
+        let (shared, unix_ms) = (&self.shared, self.unix_ms);
+        let now = || shared.store().get(&key, unix_ms).map(<[u8]>::to_vec);
+        if self.tape.is_off() {
+            return now();
+        }
+        let like = Told::Get { key: key.clone(), value: None };
+        match self.tape.tell(&like, || Told::Get { value: now(), key: key.clone() }) {
+            Told::Get { value, .. } => value,
+            _ => None,
+        }
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, expires_unix_ms: Option<u64>) -> Result<(), String> {
-        let written = self.shared.store().set(key, value, expires_unix_ms, self.unix_ms);
-        written.map_err(|error| error.to_string())
+        let (shared, unix_ms) = (&self.shared, self.unix_ms);
+        let kept = (!self.tape.is_off()).then(|| key.clone());
+        let now = || {
+            let written = shared.store().set(key, value, expires_unix_ms, unix_ms);
+            written.map_err(|error| error.to_string())
+        };
+        let Some(key) = kept else { return now() };
+        let like = Told::Set { key: key.clone(), result: Ok(()) };
+        match self.tape.tell(&like, || Told::Set { result: now(), key }) {
+            Told::Set { result, .. } => result,
+            _ => Ok(()),
+        }
     }
 
     fn replace(
@@ -107,17 +129,45 @@ impl host_store::Host for HostState {
         value: Vec<u8>,
         expires_unix_ms: Option<u64>,
     ) -> Result<bool, String> {
-        let mut store = self.shared.store();
-        let replaced = store.replace(key, expected.as_deref(), value, expires_unix_ms, self.unix_ms);
-        replaced.map_err(|error| error.to_string())
+        let (shared, unix_ms) = (&self.shared, self.unix_ms);
+        let kept = (!self.tape.is_off()).then(|| key.clone());
+        let now = || {
+            let mut store = shared.store();
+            let replaced = store.replace(key, expected.as_deref(), value, expires_unix_ms, unix_ms);
+            replaced.map_err(|error| error.to_string())
+        };
+        let Some(key) = kept else { return now() };
+        let like = Told::Replace { key: key.clone(), result: Ok(false) };
+        match self.tape.tell(&like, || Told::Replace { result: now(), key }) {
+            Told::Replace { result, .. } => result,
+            _ => Ok(false),
+        }
     }
 
     fn remove(&mut self, key: String) -> bool {
-        self.shared.store().remove(&key, self.unix_ms)
+        let (shared, unix_ms) = (&self.shared, self.unix_ms);
+        let now = || shared.store().remove(&key, unix_ms);
+        if self.tape.is_off() {
+            return now();
+        }
+        let like = Told::Remove { key: key.clone(), removed: false };
+        match self.tape.tell(&like, || Told::Remove { removed: now(), key: key.clone() }) {
+            Told::Remove { removed, .. } => removed,
+            _ => false,
+        }
     }
 
     fn keys(&mut self, prefix: String, after: String, limit: u32) -> Vec<String> {
-        self.shared.store().keys(&prefix, &after, limit, self.unix_ms)
+        let (shared, unix_ms) = (&self.shared, self.unix_ms);
+        let now = || shared.store().keys(&prefix, &after, limit, unix_ms);
+        if self.tape.is_off() {
+            return now();
+        }
+        let as_told = |keys| Told::Keys { prefix: prefix.clone(), after: after.clone(), limit, keys };
+        match self.tape.tell(&as_told(Vec::new()), || as_told(now())) {
+            Told::Keys { keys, .. } => keys,
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -129,6 +179,15 @@ impl host_crypto::Host for HostState {
         message: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<bool, String> {
-        crypto::verify(&algorithm, &key, &message, &signature).map_err(|error| error.to_string())
+        let now =
+            || crypto::verify(&algorithm, &key, &message, &signature).map_err(|error| error.to_string());
+        if self.tape.is_off() {
+            return now();
+        }
+        let like = Told::Verify { algorithm: algorithm.clone(), result: Ok(false) };
+        match self.tape.tell(&like, || Told::Verify { result: now(), algorithm: algorithm.clone() }) {
+            Told::Verify { result, .. } => result,
+            _ => Ok(false),
+        }
     }
 }

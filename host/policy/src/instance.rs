@@ -8,6 +8,7 @@ use crate::engine::FUEL;
 use crate::feed::{self, Cluster, Places};
 use crate::host;
 use crate::imports::HostState;
+use crate::tape::Tape;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_types::cluster::CellChange;
@@ -70,6 +71,10 @@ impl<E: Send> host::Instance for Guest<E> {
         let left = self.store.get_fuel().ok();
         let memory_bytes = self.store.data().limits.memory_bytes();
         host::Spent { fuel: left.map(|left| FUEL.saturating_sub(left)), memory_bytes }
+    }
+
+    fn tape(&mut self) -> Option<&mut Tape> {
+        Some(&mut self.store.data_mut().tape)
     }
 
     fn trouble(&mut self) -> Option<String> {

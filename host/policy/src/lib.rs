@@ -34,20 +34,27 @@ pub mod inspect;
 mod instance;
 mod journal;
 mod limits;
+mod mask;
 mod meet;
 pub mod plugin;
 mod queue;
 mod record;
+mod recorder;
+mod replay;
 mod runtime;
 pub mod sandbox;
 mod seat;
 mod slot;
 mod store;
 mod swap;
+pub mod tape;
 mod wasi;
 
-pub use config::{Deadlines, LARGEST_MEMORY_BYTES, Lookup, OnFailures, PluginConfig, PolicyConfig, Source};
+pub use config::{
+    Deadlines, LARGEST_MEMORY_BYTES, Lookup, OnFailures, PluginConfig, PolicyConfig, RecordTo, Source,
+};
 pub use error::{LoadError, Problem};
 pub use plugin::Clock;
+pub use replay::{Affected, Instead, Replay, ReplayError, Replayed, replay};
 pub use runtime::{Policies, Sink};
 pub use swap::{SwapError, SwapOrder, Swapped};

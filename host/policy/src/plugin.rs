@@ -17,6 +17,7 @@ use crate::feed;
 use crate::host;
 use crate::imports::{HostState, Shared};
 use crate::instance::{Fed, Guest};
+use crate::tape::{Tape, Told};
 use crate::wasi;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::borrow::Cow;
@@ -162,6 +163,11 @@ impl Loader {
             clock: self.clock.clone(),
         })
     }
+}
+
+/// SHA-256 of a component, in lower-case hexadecimal.
+pub(crate) fn source_digest(source: &Source) -> Result<String, LoadError> {
+    Ok(digest_of(&read(source)?))
 }
 
 /// Runs `compile` on a thread that gives way to everyone: a component may come while calls go on. The compiler's own
@@ -331,6 +337,24 @@ pub enum Decider {
     Balance(Box<dyn host::Balance>),
 }
 
+impl Decider {
+    /// As any instance.
+    pub(crate) fn instance(&mut self) -> &mut dyn host::Instance {
+        match self {
+            Self::Authorize(decider) => decider.as_mut(),
+            Self::Allocate(decider) => decider.as_mut(),
+            Self::Balance(decider) => decider.as_mut(),
+        }
+    }
+
+    /// In its next call the host answers as it did once.
+    pub(crate) fn play(&mut self, told: &[Told]) {
+        if let Some(tape) = self.instance().tape() {
+            *tape = Tape::playing(told);
+        }
+    }
+}
+
 /// A plugin that was loaded for one decision.
 #[derive(Clone)]
 pub struct Plugin {
@@ -411,14 +435,29 @@ impl Plugin {
     /// # Errors
     /// [`Failure::Unavailable`], with the reason in the log.
     pub fn decider(&self) -> Result<Decider, Failure> {
-        self.instantiate().map_err(|error| {
+        self.decider_with(Tape::off(), self.unix_ms())
+    }
+
+    /// The same, with what becomes of the host's answers, and the moment that it is configured at.
+    pub(crate) fn decider_with(&self, tape: Tape, unix_ms: u64) -> Result<Decider, Failure> {
+        self.instantiate(tape, unix_ms).map_err(|error| {
             self.shared.journal().trouble(&error.to_string(), Instant::now());
             Failure::Unavailable
         })
     }
 
-    fn instantiate(&self) -> Result<Decider, LoadError> {
-        let (mut store, instance) = self.open(RESTART_TIME)?;
+    /// Now, by the host's clock.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Its configuration as JSON.
+    pub(crate) fn configuration(&self) -> &str {
+        &self.configuration
+    }
+
+    fn instantiate(&self, tape: Tape, unix_ms: u64) -> Result<Decider, LoadError> {
+        let (mut store, instance) = self.open(RESTART_TIME, tape, unix_ms)?;
         self.configure(&mut store, &instance)?;
         self.decider_of(store, &instance).map_err(|error| self.failed(&error))
     }
@@ -444,12 +483,18 @@ impl Plugin {
         })
     }
 
-    fn open(&self, time: Duration) -> Result<(Store<HostState>, wasmtime::component::Instance), LoadError> {
+    fn open(
+        &self,
+        time: Duration,
+        tape: Tape,
+        unix_ms: u64,
+    ) -> Result<(Store<HostState>, wasmtime::component::Instance), LoadError> {
         let state = HostState {
             limits: engine::limits(self.memory_bytes),
             shared: self.shared.clone(),
             allowance: Allowance::new(Instant::now(), time),
-            unix_ms: (self.clock)(),
+            tape,
+            unix_ms,
             // A start must replay like everything else, and no question has come yet.
             seed: 0,
         };
@@ -466,7 +511,7 @@ impl Plugin {
 
     /// Asks for name and version, and tries the configuration, in an instance that is thrown away.
     fn introduce(&mut self) -> Result<(), LoadError> {
-        let (mut store, instance) = self.open(START_TIME)?;
+        let (mut store, instance) = self.open(START_TIME, Tape::off(), self.unix_ms())?;
         let lifecycle = self.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
         let description = lifecycle.call_describe(&mut store).map_err(|error| self.failed(&error))?;
         self.configure(&mut store, &instance)?;

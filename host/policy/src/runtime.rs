@@ -15,6 +15,7 @@ use crate::feed::Mirror;
 use crate::plugin::{Clock, Loader};
 use crate::queue::{Job, Queue};
 use crate::record::{Records, Tally, question_json, record};
+use crate::recorder::{Decided, Recorder};
 use crate::seat::Surroundings;
 use crate::slot::Slot;
 use crate::swap::Desk;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tidegate_types::RequestNumber;
 use tidegate_types::decision::{Answer, Decision, DecisionRecord, Failure, PolicyInfo, Question, ToPolicy};
 use wasmtime::Engine;
 
@@ -56,11 +58,13 @@ impl Policies {
         let threads = config.threads.max(1);
         let desk = Desk::new(loader, threads);
         let engine = desk.loader.engine().clone();
+        let recorder = config.record.as_ref().map(Recorder::start).transpose()?.unwrap_or_default();
         let queue = Queue::new(config.queue);
         let chains = while_time_passes(&engine, || {
             let chains = load_all(&desk, &config, clock())?;
             for (decision, chain) in Decision::ALL.into_iter().zip(&chains) {
-                (0..seats(decision, threads)).for_each(|_| queue.seat(decision, Slot::filled(chain)));
+                (0..seats(decision, threads))
+                    .for_each(|_| queue.seat(decision, Slot::filled(chain, &recorder)));
             }
             Ok(chains)
         })?;
@@ -71,6 +75,7 @@ impl Policies {
             ),
             chains: Mutex::new(chains),
             desk,
+            recorder,
             mirror: Mutex::default(),
             records: Mutex::new(Records::new(config.records)),
             lookups: config.lookups,
@@ -140,6 +145,12 @@ impl Policies {
             }
         }
         numbers.into_iter().map(|((decision, name), value)| (decision, name, value)).collect()
+    }
+
+    /// How much the record on disk had to leave out, in events; 0 where none is kept.
+    #[must_use]
+    pub fn record_left_out(&self) -> u64 {
+        self.office.recorder.left_out()
     }
 
     /// Ends all threads. Questions that still wait are answered `unavailable`; one under way ends by its deadline.
@@ -240,6 +251,7 @@ pub(crate) struct Office {
     /// Of each decision, one a post.
     tallies: Mutex<[Vec<Tally>; 3]>,
     records: Mutex<Records>,
+    pub(crate) recorder: Recorder,
     lookups: BTreeMap<String, Lookup>,
     deadlines: Deadlines,
     on_failure: OnFailures,
@@ -299,7 +311,7 @@ impl Office {
         let _ = rustix::process::setpriority_process(None, NICE);
         while let Some((job, mut slot)) = self.queue.take() {
             let decision = job.decision();
-            let (chain, around) = (self.chain(decision), self.around());
+            let (chain, around) = (self.chain(decision), self.around(job.question.number));
             let began = Instant::now();
             let on_failure = self.on_failure.of(decision);
             let ruling =
@@ -325,7 +337,7 @@ impl Office {
         }
         let asked = (job.question.number, &job.question.body);
         let time = self.deadlines.of(decision);
-        decide::shadow(slot, chain, &self.around(), asked, &ruling.verdicts, time);
+        decide::shadow(slot, chain, &self.around(asked.0), asked, &ruling.verdicts, time);
     }
 
     /// The life of the tick: has running guests held against their time, and answers those whose time is over
@@ -340,11 +352,13 @@ impl Office {
         }
     }
 
-    pub(crate) fn around(&self) -> Surroundings<'_> {
+    pub(crate) fn around(&self, number: RequestNumber) -> Surroundings<'_> {
         Surroundings {
             mirror: &self.mirror,
             lookups: Some(&self.lookups),
             recycle_calls: self.recycle_calls,
+            recorder: &self.recorder,
+            number,
             until: None,
         }
     }
@@ -371,6 +385,13 @@ impl Office {
             let line = format!("{reason}; generation {}, asked: {asked}", verdict.generation.number);
             verdict.generation.plugin.shared().journal().trouble(&line, Instant::now());
         }
+        self.recorder.decided(|| Decided {
+            number: record.number,
+            unix_ms: record.unix_ms,
+            decision,
+            by: record.by.clone(),
+            result: ruling.result.clone(),
+        });
         self.records().push(record);
         ruling
     }

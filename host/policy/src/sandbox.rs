@@ -9,11 +9,13 @@ use crate::error::LoadError;
 use crate::feed::Mirror;
 use crate::inspect::Inspection;
 use crate::plugin::{Clock, Loader, Plugin};
+use crate::recorder::Recorder;
 use crate::seat::{Seat, Surroundings};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tidegate_types::RequestNumber;
 use tidegate_types::cluster::Feed;
 use tidegate_types::decision::{AnswerBody, Decision, Failure, QuestionBody};
 use wasmtime::Engine;
@@ -70,6 +72,8 @@ impl Workshop {
 /// One plugin, with one instance that lives as long as it behaves.
 pub struct Sandbox {
     seat: Seat,
+    /// Keeps nothing.
+    recorder: Recorder,
     mirror: Mutex<Mirror>,
     deadline: Duration,
     ticker: Arc<Ticker>,
@@ -90,8 +94,9 @@ pub struct Asked {
 
 impl Sandbox {
     fn new(plugin: Plugin, config: PluginConfig, deadline: Duration, ticker: Arc<Ticker>) -> Self {
-        let seat = Seat::of(Arc::new(Generation::new(0, plugin, config, 0)));
-        Self { seat, mirror: Mutex::default(), deadline, ticker }
+        let recorder = Recorder::default();
+        let seat = Seat::of(Arc::new(Generation::new(0, plugin, config, 0)), &recorder);
+        Self { seat, recorder, mirror: Mutex::default(), deadline, ticker }
     }
 
     /// The same component with a configuration of its own and nothing remembered: neither instance, nor store, nor
@@ -120,8 +125,14 @@ impl Sandbox {
     /// Asks, and waits for the answer as long as a host would. No lookup is made: an answer that needs one is given
     /// as it is.
     pub fn ask(&mut self, question: &QuestionBody) -> Asked {
-        let around =
-            Surroundings { mirror: &self.mirror, lookups: None, recycle_calls: u64::MAX, until: None };
+        let around = Surroundings {
+            mirror: &self.mirror,
+            lookups: None,
+            recycle_calls: u64::MAX,
+            recorder: &self.recorder,
+            number: RequestNumber(0),
+            until: None,
+        };
         self.seat.mend(&around);
         let before = self.seat.spent();
         let began = Instant::now();

@@ -6,9 +6,12 @@ use crate::config::Lookup;
 use crate::feed::{Mirror, News, Position};
 use crate::host;
 use crate::plugin::Decider;
+use crate::recorder::{Recorder, Track, What};
+use crate::tape::{Tape, Told};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tidegate_types::RequestNumber;
 use tidegate_types::decision::{
     AnswerBody, AuthorizeAnswer, AuthorizeRequest, Failure, LookupResult, QuestionBody,
 };
@@ -28,6 +31,10 @@ pub(crate) struct Surroundings<'a> {
     /// What `need` may ask for; without, such an answer is given as it is.
     pub(crate) lookups: Option<&'a BTreeMap<String, Lookup>>,
     pub(crate) recycle_calls: u64,
+    /// Where everything that an instance meets is kept.
+    pub(crate) recorder: &'a Recorder,
+    /// The question's number, for the record.
+    pub(crate) number: RequestNumber,
     /// Nothing that was told after this; `None`: all.
     pub(crate) until: Option<Position>,
 }
@@ -44,37 +51,35 @@ pub(crate) struct Held {
     decider: Decider,
     position: Position,
     calls: u64,
+    track: Track,
 }
 
 impl Held {
+    /// A new instance that knows nothing yet.
+    fn new(generation: &Generation, recorder: &Recorder) -> Result<Self, Failure> {
+        let plugin = &generation.plugin;
+        let unix_ms = plugin.unix_ms();
+        let mut decider = plugin.decider_with(recorder.tape(), unix_ms)?;
+        let told = told(decider.instance());
+        let track = recorder.begin(plugin, generation.number, unix_ms, told);
+        Ok(Self { decider, position: Position::default(), calls: 0, track })
+    }
+
     /// A new instance that knows the cluster already.
     ///
     /// # Errors
     /// Why there is none.
     pub(crate) fn ready(generation: &Generation, around: &Surroundings<'_>) -> Result<Self, Failure> {
-        let mut held =
-            Self { decider: generation.plugin.decider()?, position: Position::default(), calls: 0 };
+        let mut held = Self::new(generation, around.recorder)?;
         let deadline = Instant::now() + FIRST_FEED;
-        match &mut held.decider {
+        let Self { decider, position, track, .. } = &mut held;
+        allow(decider.instance(), deadline)?;
+        match decider {
             Decider::Authorize(_) => {}
-            Decider::Allocate(decider) => {
-                allow(decider.as_mut(), deadline)?;
-                catch_up(decider.as_mut(), &mut held.position, around)?;
-            }
-            Decider::Balance(decider) => {
-                allow(decider.as_mut(), deadline)?;
-                catch_up(decider.as_mut(), &mut held.position, around)?;
-            }
+            Decider::Allocate(decider) => catch_up(decider.as_mut(), position, track, around)?,
+            Decider::Balance(decider) => catch_up(decider.as_mut(), position, track, around)?,
         }
         Ok(held)
-    }
-
-    fn trouble(&mut self) -> Option<String> {
-        match &mut self.decider {
-            Decider::Authorize(decider) => decider.trouble(),
-            Decider::Allocate(decider) => decider.trouble(),
-            Decider::Balance(decider) => decider.trouble(),
-        }
     }
 }
 
@@ -96,10 +101,10 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// A seat with an instance in it, unless none can be made.
-    pub(crate) fn of(generation: Arc<Generation>) -> Self {
+    pub(crate) fn of(generation: Arc<Generation>, recorder: &Recorder) -> Self {
         let held = generation.spare();
         let mut seat = Self { generation, held, retry: None };
-        seat.fill();
+        seat.fill(recorder);
         seat
     }
 
@@ -131,8 +136,8 @@ impl Seat {
             return Said { result: Err(Failure::Unavailable), trouble: None };
         };
         held.calls += 1;
-        let result = ask(&mut held.decider, &mut held.position, around, question, deadline);
-        let trouble = result.as_ref().err().and_then(|_| held.trouble());
+        let result = ask(held, around, question, deadline);
+        let trouble = result.as_ref().err().and_then(|_| held.decider.instance().trouble());
         if matches!(result, Err(Failure::Trap | Failure::Deadline | Failure::Nonsense)) {
             self.held = None;
         }
@@ -156,21 +161,19 @@ impl Seat {
 
     /// Makes an instance where there is none, unless the last attempt failed a moment ago.
     pub(crate) fn mend(&mut self, around: &Surroundings<'_>) {
-        if self.held.as_ref().is_some_and(|held| held.calls >= around.recycle_calls) {
+        let old = |held: &Held| held.calls >= around.recycle_calls || held.track.outlived();
+        if self.held.as_ref().is_some_and(old) {
             self.held = None;
         }
-        self.fill();
+        self.fill(around.recorder);
     }
 
-    fn fill(&mut self) {
+    fn fill(&mut self, recorder: &Recorder) {
         if self.held.is_some() || self.retry.is_some_and(|(at, _)| Instant::now() < at) {
             return;
         }
-        match self.generation.plugin.decider() {
-            Ok(decider) => {
-                self.held = Some(Held { decider, position: Position::default(), calls: 0 });
-                self.retry = None;
-            }
+        match Held::new(&self.generation, recorder) {
+            Ok(held) => (self.held, self.retry) = (Some(held), None),
             Err(_) => {
                 let wait = self.retry.map_or(FIRST_WAIT, |(_, wait)| (wait * 2).min(LONGEST_WAIT));
                 self.retry = Some((Instant::now() + wait, wait));
@@ -179,25 +182,26 @@ impl Seat {
     }
 }
 fn ask(
-    decider: &mut Decider,
-    position: &mut Position,
+    held: &mut Held,
     around: &Surroundings<'_>,
     question: &QuestionBody,
     deadline: Instant,
 ) -> Result<AnswerBody, Failure> {
+    let Held { decider, position, track, .. } = held;
+    allow(decider.instance(), deadline)?;
     match (decider, question) {
         (Decider::Authorize(decider), QuestionBody::Authorize(request)) => {
-            allow(decider.as_mut(), deadline)?;
-            authorize(decider.as_mut(), around, request, deadline).map(AnswerBody::Authorize)
+            authorize(decider.as_mut(), track, around, request, deadline).map(AnswerBody::Authorize)
         }
         (Decider::Allocate(decider), QuestionBody::Place(request)) => {
-            allow(decider.as_mut(), deadline)?;
-            fed(decider.as_mut(), position, around, |decider| decider.place(request)).map(AnswerBody::Place)
+            fed(decider.as_mut(), position, track, around, question, |decider| {
+                decider.place(request).map(AnswerBody::Place)
+            })
         }
         (Decider::Balance(decider), QuestionBody::Balance(request)) => {
-            allow(decider.as_mut(), deadline)?;
-            fed(decider.as_mut(), position, around, |decider| decider.balance(request))
-                .map(AnswerBody::Balance)
+            fed(decider.as_mut(), position, track, around, question, |decider| {
+                decider.balance(request).map(AnswerBody::Balance)
+            })
         }
         _ => Err(Failure::Unavailable),
     }
@@ -209,14 +213,20 @@ fn allow<D: host::Instance + ?Sized>(decider: &mut D, deadline: Instant) -> Resu
     Ok(())
 }
 
+/// What the instance was told by the host since this was last asked.
+fn told<D: host::Instance + ?Sized>(decider: &mut D) -> Vec<Told> {
+    decider.tape().map(Tape::take).unwrap_or_default()
+}
+
 /// Asks; does the lookups that are needed; asks again.
 fn authorize(
     decider: &mut dyn host::Authorize,
+    track: &mut Track,
     around: &Surroundings<'_>,
     request: &AuthorizeRequest,
     deadline: Instant,
 ) -> Result<AuthorizeAnswer, Failure> {
-    let (lookup, key) = match decider.authorize(request)? {
+    let (lookup, key) = match authorize_once(decider, track, around, request)? {
         AuthorizeAnswer::Need { lookup, key } if around.lookups.is_some() => (lookup, key),
         answer => return Ok(answer),
     };
@@ -225,12 +235,24 @@ fn authorize(
     for _ in 0..LOOKUPS {
         request.lookups.push(look_up(around, needed)?);
         allow(decider, deadline)?;
-        match decider.authorize(&request)? {
+        match authorize_once(decider, track, around, &request)? {
             AuthorizeAnswer::Need { lookup, key } => needed = (lookup, key),
             answer => return Ok(answer),
         }
     }
     Err(Failure::Lookup)
+}
+
+fn authorize_once(
+    decider: &mut dyn host::Authorize,
+    track: &mut Track,
+    around: &Surroundings<'_>,
+    request: &AuthorizeRequest,
+) -> Result<AuthorizeAnswer, Failure> {
+    let answer = decider.authorize(request);
+    let question = || QuestionBody::Authorize(Box::new(request.clone()));
+    track.called(around.number, question, || told(decider), || answer.clone().map(AnswerBody::Authorize));
+    answer
 }
 
 fn look_up(around: &Surroundings<'_>, (lookup, key): (String, String)) -> Result<LookupResult, Failure> {
@@ -239,18 +261,24 @@ fn look_up(around: &Surroundings<'_>, (lookup, key): (String, String)) -> Result
 }
 
 /// Asks one that knows the cluster; an answer that names what is gone is asked for once more, after a reset.
-fn fed<D: host::Fed + ?Sized, A>(
+fn fed<D: host::Fed + ?Sized>(
     decider: &mut D,
     position: &mut Position,
+    track: &mut Track,
     around: &Surroundings<'_>,
-    mut ask: impl FnMut(&mut D) -> Result<A, Failure>,
-) -> Result<A, Failure> {
-    catch_up(decider, position, around)?;
-    match ask(decider) {
+    question: &QuestionBody,
+    mut ask: impl FnMut(&mut D) -> Result<AnswerBody, Failure>,
+) -> Result<AnswerBody, Failure> {
+    let mut once = |position: &mut Position| {
+        catch_up(decider, position, track, around)?;
+        let answer = ask(decider);
+        track.called(around.number, || question.clone(), || told(decider), || answer.clone());
+        answer
+    };
+    match once(position) {
         Err(Failure::Stale) => {
             *position = Position::default();
-            catch_up(decider, position, around)?;
-            ask(decider)
+            once(position)
         }
         answer => answer,
     }
@@ -260,19 +288,30 @@ fn fed<D: host::Fed + ?Sized, A>(
 fn catch_up<D: host::Fed + ?Sized>(
     decider: &mut D,
     position: &mut Position,
+    track: &mut Track,
     around: &Surroundings<'_>,
 ) -> Result<(), Failure> {
     for _ in 0..2 {
         match around.news(*position) {
             News::None => break,
             News::Reset(cluster, now) => {
-                decider.reset(&cluster)?;
+                let heard = decider.reset(&cluster);
+                let (generation, failed) = (cluster.generation(), heard.is_err());
+                track.met(|| What::Reset {
+                    generation,
+                    rows: cluster.to_rows(),
+                    told: told(decider),
+                    failed,
+                });
+                heard?;
                 *position = now;
                 break;
             }
             News::Delta(generation, changes, now) => {
-                let known = decider.delta(generation, &changes)?;
-                *position = if known { now } else { Position::default() };
+                let known = decider.delta(generation, &changes);
+                let failed = known.is_err();
+                track.met(|| What::Delta { generation, changes, told: told(decider), failed });
+                *position = if known? { now } else { Position::default() };
             }
         }
     }

@@ -2,6 +2,7 @@
 //! Knows nothing of queues or of what is asked.
 
 use crate::chain::{Chain, Generation, Post};
+use crate::recorder::Recorder;
 use crate::seat::{Seat, Surroundings};
 use std::sync::Arc;
 
@@ -21,15 +22,16 @@ pub(crate) struct Desk {
 
 impl Slot {
     /// Seats with their first instances in them.
-    pub(crate) fn filled(chain: &Chain) -> Self {
-        let desk = |post: &Post| Desk { seat: Seat::of(post.current.clone()), before: None, shadow: None };
+    pub(crate) fn filled(chain: &Chain, recorder: &Recorder) -> Self {
+        let seat = |post: &Post| Seat::of(post.current.clone(), recorder);
+        let desk = |post: &Post| Desk { seat: seat(post), before: None, shadow: None };
         Self { desks: chain.posts.iter().map(desk).collect() }
     }
 
     /// Between two questions: whoever holds a post now takes the seat.
-    pub(crate) fn fit(&mut self, chain: &Chain) {
+    pub(crate) fn fit(&mut self, chain: &Chain, recorder: &Recorder) {
         for (desk, post) in self.desks.iter_mut().zip(&chain.posts) {
-            desk.fit(post);
+            desk.fit(post, recorder);
         }
     }
 
@@ -42,9 +44,9 @@ impl Slot {
 }
 
 impl Desk {
-    fn fit(&mut self, post: &Post) {
+    fn fit(&mut self, post: &Post, recorder: &Recorder) {
         if self.seat.generation().number != post.current.number {
-            std::mem::replace(&mut self.seat, Seat::of(post.current.clone())).leave();
+            std::mem::replace(&mut self.seat, Seat::of(post.current.clone(), recorder)).leave();
         }
         let shadow = post.shadow.as_ref().map(|shadow| &shadow.generation);
         vacate(&mut self.before, post.previous.as_ref());

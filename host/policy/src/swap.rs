@@ -11,11 +11,13 @@ use crate::chain::{Chain, Generation, Post, Shadow};
 use crate::config::PluginConfig;
 use crate::error::LoadError;
 use crate::plugin::{Loader, Plugin};
+use crate::recorder::Recorder;
 use crate::runtime::{Office, Policies, seats, told, while_time_passes};
-use crate::seat::Held;
+use crate::seat::{Held, Surroundings};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
+use tidegate_types::RequestNumber;
 use tidegate_types::decision::{Decision, GenerationInfo};
 
 /// What is to take whose place.
@@ -139,7 +141,9 @@ impl Policies {
             let old = post.current.plugin.shared();
             let label = loaded.label().to_owned();
             let shared = if order.shadow { old.copy(label) } else { old.heir(label) };
-            office.ready(loaded.sharing(shared), order.plugin)
+            let unrecorded = Recorder::default();
+            let recorder = if order.shadow { &unrecorded } else { &office.recorder };
+            office.ready(loaded.sharing(shared), order.plugin, recorder)
         })?;
         let (prepared_in, ready) = (began.elapsed(), Instant::now());
         let generation = next.info();
@@ -199,7 +203,7 @@ impl Policies {
         let plugin = &trial.generation.plugin;
         let shared = post.current.plugin.shared().heir(plugin.label().to_owned());
         let next = while_time_passes(office.desk.loader.engine(), || {
-            office.ready(plugin.sharing(shared), trial.generation.config.clone())
+            office.ready(plugin.sharing(shared), trial.generation.config.clone(), &office.recorder)
         })?;
         let (prepared_in, ready) = (began.elapsed(), Instant::now());
         let generation = next.info();
@@ -239,10 +243,16 @@ impl Office {
     }
 
     /// A generation whose instances are made and fed before anyone waits for them.
-    fn ready(&self, plugin: Plugin, config: PluginConfig) -> Result<Arc<Generation>, SwapError> {
+    fn ready(
+        &self,
+        plugin: Plugin,
+        config: PluginConfig,
+        recorder: &Recorder,
+    ) -> Result<Arc<Generation>, SwapError> {
         let generation = self.desk.generation(plugin, config);
+        let around = Surroundings { recorder, ..self.around(RequestNumber(0)) };
         for _ in 0..seats(generation.plugin.decision(), self.desk.threads) {
-            let held = Held::ready(&generation, &self.around())
+            let held = Held::ready(&generation, &around)
                 .map_err(|_| SwapError::NotReady { origin: generation.plugin.label().to_owned() })?;
             generation.keep(held);
         }

@@ -8,6 +8,7 @@ mod fed;
 mod guest;
 mod misdeeds;
 mod refused;
+mod replayed;
 mod sandboxed;
 mod swapped;
 mod together;
