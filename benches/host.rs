@@ -75,7 +75,7 @@ fn video(pictures_per_s: u32) -> Case {
     Case {
         name: "video, frames of 5 packets of 1,200 bytes",
         flags: format!(
-            "--scenario broadcast --media video --publishers 1 --rate {kbps} --fps {pictures_per_s}"
+            "--scenario broadcast --media video --publishers 1 --encodings 1 --rate {kbps} --fps {pictures_per_s}"
         ),
         publishers: 1,
         rooms: 1,

@@ -40,7 +40,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("wasmtime", &["tidegate-policy"]),
     ("axum", &["tidegate-control"]),
     ("rtc-sdp", &["tidegate-control"]),
-    ("tokio-rustls", &["tidegate-control"]),
+    ("tokio-rustls", &["tidegate-control", "tidegate-load"]),
     ("utoipa", &["tidegate-control"]),
     ("dimpl", &["tidegate-media"]),
     ("rtc-sctp", &["tidegate-media"]),

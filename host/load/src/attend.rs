@@ -4,19 +4,29 @@ use crate::bot::Meeting;
 use crate::channel::{Channel, SessionError};
 use crate::crew::Crew;
 use crate::scenario::Person;
-use crate::sdp::{self, Answer, Section};
+use crate::sdp::{self, Answer, Section, Sends};
 use crate::target::Target;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_types::MediaKind;
 use tidegate_types::transport::Fingerprint;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ClientConfig;
+
+/// How often somebody asks a busy host again before giving up.
+const AGAIN: u32 = 4;
+/// Those who were sent away together do not come back together.
+const APART: Duration = Duration::from_millis(70);
 
 /// What all bots share.
 pub(crate) struct Context {
     pub(crate) target: Target,
+    /// Where the host is served over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) token: String,
     pub(crate) crew: Crew,
     pub(crate) fingerprint: Fingerprint,
@@ -24,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) inside: AtomicU64,
     /// Bytes of the largest offer or answer.
     pub(crate) largest_sdp: AtomicU64,
+    /// How often somebody was told that the host is busy, and asked again.
+    pub(crate) asked_again: AtomicU64,
 }
 
 /// From the opening of the session until the host ends it or `stop` says so.
@@ -32,16 +44,13 @@ pub(crate) async fn attend(
     context: &Context,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
-    let began = Instant::now();
-    let mut channel = Channel::open(&context.target, source(&context.target, person.number)).await?;
-    let mut request = json!({ "type": "join", "room": person.room, "name": person.name });
-    if !context.token.is_empty() {
-        request["token"] = context.token.as_str().into();
-    }
-    let joined = channel.ask(request).await?;
+    let came = tokio::select! {
+        came = come(&person, context) => came?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    let (mut channel, joined, began) = came;
     context.inside.fetch_add(1, Ordering::Relaxed);
-    let mut stay =
-        Stay { sections: sections(&person, &joined), offers: 0, person, began, context, met: false };
+    let mut stay = Stay::new(person, context, &joined, began);
     let ended = stay.run(&mut channel, &mut stop).await;
     context.crew.leave(stay.person.number);
     context.inside.fetch_sub(1, Ordering::Relaxed);
@@ -51,6 +60,34 @@ pub(crate) async fn attend(
         channel.close().await;
     }
     ended
+}
+
+/// Joins, and asks a busy host again for a while; with the moment at which the session that came about was opened.
+async fn come(person: &Person, context: &Context) -> Result<(Channel, Value, Instant), SessionError> {
+    let mut tries = 0;
+    loop {
+        let began = Instant::now();
+        match join(person, context).await {
+            Ok((channel, joined)) => return Ok((channel, joined, began)),
+            Err(SessionError::Busy(_, wait)) if tries < AGAIN => {
+                tries += 1;
+                context.asked_again.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(wait + APART * (person.number % 16)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn join(person: &Person, context: &Context) -> Result<(Channel, Value), SessionError> {
+    let source = source(&context.target, person.number);
+    let mut channel = Channel::open(&context.target, context.tls.as_ref(), source).await?;
+    let mut request = json!({ "type": "join", "room": person.room, "name": person.name });
+    if !context.token.is_empty() {
+        request["token"] = context.token.as_str().into();
+    }
+    let joined = channel.ask(request).await?;
+    Ok((channel, joined))
 }
 
 /// On a loopback network every bot comes from an address of its own, as people do: the host bounds what one address
@@ -65,16 +102,34 @@ fn source(target: &Target, number: u32) -> Option<IpAddr> {
 /// What the first offer holds: what the person sends, and room for what is there. At least one section a kind, so that
 /// a lone viewer has a transport.
 fn sections(person: &Person, joined: &Value) -> Vec<Section> {
-    let sending = person.sources.iter().map(|source| Section {
-        mid: source.mid.clone(),
-        kind: source.content.kind(),
-        sends: Some((source.ssrc, source.repair_ssrc)),
-    });
-    let mut sections: Vec<Section> = sending.collect();
+    let mut sections = sending(person);
     let tracks = joined["tracks"].as_array().map(Vec::as_slice).unwrap_or_default();
     for kind in [MediaKind::Audio, MediaKind::Video] {
         let there = tracks.iter().filter(|track| track["kind"] == kind.name()).count();
         grow(&mut sections, kind, there.max(1));
+    }
+    sections
+}
+
+/// One section a track, which may have several encodings.
+fn sending(person: &Person) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for source in &person.sources {
+        match (sections.last_mut(), source.rid) {
+            (Some(Section { mid, sends: Some(Sends::Encodings(rids)), .. }), Some(rid))
+                if *mid == source.mid =>
+            {
+                rids.push(rid);
+            }
+            (_, rid) => sections.push(Section {
+                mid: source.mid.clone(),
+                kind: source.content.kind(),
+                sends: Some(match rid {
+                    Some(rid) => Sends::Encodings(vec![rid]),
+                    None => Sends::One(source.ssrc, source.repair_ssrc),
+                }),
+            }),
+        }
     }
     sections
 }
@@ -98,9 +153,16 @@ struct Stay<'a> {
     offers: u32,
     /// The media side has begun.
     met: bool,
+    /// Own producers by their number: the mid of each.
+    published: BTreeMap<u64, String>,
 }
 
-impl Stay<'_> {
+impl<'a> Stay<'a> {
+    fn new(person: Person, context: &'a Context, joined: &Value, began: Instant) -> Self {
+        let sections = sections(&person, joined);
+        Self { person, context, began, sections, offers: 0, met: false, published: BTreeMap::new() }
+    }
+
     async fn run(
         &mut self,
         channel: &mut Channel,
@@ -120,6 +182,7 @@ impl Stay<'_> {
                     }
                     self.offer(channel).await?;
                 }
+                Some("watched") => self.watch(&told),
                 Some("ended") => {
                     let code = told["code"].as_str().unwrap_or("without a code");
                     return Err(SessionError::Broken(format!("the host ended the session: {code}")));
@@ -132,9 +195,10 @@ impl Stay<'_> {
     async fn offer(&mut self, channel: &mut Channel) -> Result<(), SessionError> {
         self.offers += 1;
         let context = self.context;
-        let credentials = &self.person.credentials;
-        let text = sdp::offer(&self.sections, credentials, context.fingerprint, self.offers);
+        let credentials = self.person.credentials.clone();
+        let text = sdp::offer(&self.sections, &credentials, context.fingerprint, self.offers);
         let answer = channel.ask(json!({ "type": "offer", "sdp": &text, "tracks": self.tracks() })).await?;
+        self.note_published(&answer);
         let answer = answer["sdp"].as_str().unwrap_or_default();
         context.largest_sdp.fetch_max(text.len().max(answer.len()) as u64, Ordering::Relaxed);
         let answer = Answer::read(answer).map_err(|error| SessionError::Broken(error.to_string()))?;
@@ -142,7 +206,7 @@ impl Stay<'_> {
             let session = context.target.address.ip();
             let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;
             let meeting = Meeting {
-                credentials: credentials.clone(),
+                credentials,
                 local: answer.local,
                 engine,
                 sources: self.person.sources.clone(),
@@ -152,6 +216,21 @@ impl Stay<'_> {
         }
         context.crew.expect(self.person.number, answer.streams);
         Ok(())
+    }
+
+    fn note_published(&mut self, answer: &Value) {
+        let told = answer["published"].as_array().map(Vec::as_slice).unwrap_or_default();
+        self.published.extend(told.iter().filter_map(|published| {
+            Some((published["producer"].as_u64()?, published["mid"].as_str()?.to_owned()))
+        }));
+    }
+
+    /// As browsers do, the bot stops sending what nobody watches.
+    fn watch(&self, told: &Value) {
+        let mid = told["producer"].as_u64().and_then(|producer| self.published.get(&producer));
+        let (Some(mid), Some(encodings)) = (mid, told["encodings"].as_array()) else { return };
+        let watched = encodings.iter().map(|watched| watched.as_bool().unwrap_or(true)).collect();
+        self.context.crew.watch(self.person.number, mid.clone(), watched);
     }
 
     fn tracks(&self) -> Value {

@@ -103,6 +103,12 @@ impl Bot {
         self.repairs = streams.iter().filter_map(|(media, repair)| Some(((*repair)?, *media))).collect();
     }
 
+    /// Which encodings of a track somebody watches, lowest first; the others are not sent.
+    pub(crate) fn watch(&mut self, mid: &str, watched: &[bool], now: Instant) {
+        let encodings = self.sources.iter_mut().filter(|source| source.mid() == mid);
+        encodings.zip(watched).for_each(|(source, watched)| source.watch(*watched, now));
+    }
+
     /// What it wants sent; drained by its owner after every other call.
     pub(crate) fn output(&mut self) -> &mut Datagrams {
         self.peer.output()
@@ -220,7 +226,7 @@ impl Bot {
     pub(crate) fn next_timeout(&self) -> Instant {
         let mut next = self.peer.next_timeout().map_or(self.check_at, |at| at.min(self.check_at));
         if self.connected {
-            let sources = self.sources.iter().map(Source::due);
+            let sources = self.sources.iter().filter_map(Source::due);
             let sinks = self.sinks.values().filter_map(Sink::due);
             next =
                 sources.chain(sinks).chain(self.feedback_due()).fold(next.min(self.report_at), Instant::min);
@@ -232,7 +238,7 @@ impl Bot {
         let mut wire =
             Wire { peer: &mut self.peer, sequence: &mut self.sequence, stamps: self.stamps, tally };
         for source in &mut self.sources {
-            while source.due() <= now.instant {
+            while source.due().is_some_and(|due| due <= now.instant) {
                 source.send(now, &mut wire);
             }
         }
@@ -388,9 +394,9 @@ mod tests {
             let (fingerprint, role) = (config.identity.fingerprint(), DtlsRole::Passive);
             let remote = RemoteTransport { ice: credentials.clone(), fingerprint, role };
             self.command(CommandBody::ConnectTransport { transport, remote });
-            let content = Content::video(480, 25, 1_200);
-            let source =
-                SourcePlan { mid: "0".into(), ssrc: PUBLISHED, repair_ssrc: Some(PUBLISHED + 1), content };
+            let content = Content::video(480, 25, 1_200, (640, 360));
+            let (mid, repair_ssrc) = ("0".into(), Some(PUBLISHED + 1));
+            let source = SourcePlan { mid, ssrc: PUBLISHED, repair_ssrc, rid: None, content };
             let sources = if bot == 0 { vec![source] } else { Vec::new() };
             let (engine, began) = (ENGINE.into(), self.now.instant);
             let meeting = Meeting { credentials, local, engine, sources, began };
@@ -469,5 +475,24 @@ mod tests {
         assert!(viewer.repeated > 5, "{viewer:?}");
         assert!(viewer.expected - viewer.came <= 3, "{viewer:?}");
         assert!(viewer.pictures > 100, "{viewer:?}");
+    }
+
+    #[test]
+    fn what_nobody_watches_is_not_sent_and_comes_back_with_a_keyframe() {
+        let mut room = Room::new(u64::MAX);
+        (0..1_000).for_each(|_| room.pass());
+        let now = room.now.instant;
+        room.bots[0].watch("0", &[false], now);
+        (0..100).for_each(|_| room.pass());
+        let pictures = room.tallies[1].pictures;
+        (0..1_000).for_each(|_| room.pass());
+        assert_eq!(room.tallies[1].pictures, pictures);
+        let sent = room.tallies[0].sent_packets;
+        let now = room.now.instant;
+        room.bots[0].watch("0", &[true], now);
+        (0..20).for_each(|_| room.pass());
+        // A picture has two packets here, a keyframe six.
+        assert_eq!(room.tallies[0].sent_packets - sent, 6);
+        assert!(room.tallies[1].pictures > pictures);
     }
 }

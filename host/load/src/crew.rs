@@ -22,6 +22,8 @@ pub(crate) enum Order {
     Enter(u32, Box<Meeting>),
     /// A bot's newest answer.
     Expect(u32, BTreeMap<u32, Option<u32>>),
+    /// Which encodings of one of a bot's tracks (by mid) are watched, lowest first.
+    Watch(u32, String, Vec<bool>),
     /// A bot ends.
     Leave(u32),
     /// All end.
@@ -55,6 +57,11 @@ impl Crew {
     /// What a bot's newest answer names.
     pub(crate) fn expect(&self, number: u32, streams: BTreeMap<u32, Option<u32>>) {
         self.order(number, Order::Expect(number, streams));
+    }
+
+    /// Which encodings of one of a bot's tracks are watched.
+    pub(crate) fn watch(&self, number: u32, mid: String, watched: Vec<bool>) {
+        self.order(number, Order::Watch(number, mid, watched));
     }
 
     /// A bot ends.

@@ -17,6 +17,7 @@ mod channel;
 mod crew;
 mod delays;
 pub mod discard;
+mod header;
 mod limits;
 mod options;
 mod plot;
@@ -31,6 +32,7 @@ mod stamp;
 pub mod started;
 mod tally;
 mod target;
+mod tls;
 mod worker;
 
 pub use options::Options;

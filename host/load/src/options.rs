@@ -1,9 +1,14 @@
 //! The command line: every flag declared once, with its help, default and unit. Knows nothing of what a flag is used
 //! for.
 
+use crate::tls::Trust;
 use clap::{Parser, ValueEnum, value_parser};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use tidegate_types::transport::Fingerprint;
+
+/// Below so many kbit/s a camera sends one encoding.
+const SIMULCAST_FROM_KBPS: u32 = 500;
 
 /// Bots that join a Tidegate host as people do, and measure what they get.
 #[derive(Clone, Debug, Parser)]
@@ -39,6 +44,11 @@ pub struct Options {
     #[arg(long, value_name = "KBPS", default_value_t = 1_000, value_parser = value_parser!(u32).range(10..=100_000),
         help_heading = "What")]
     pub rate: u32,
+
+    /// Encodings of one video that are sent beside each other: the largest at --rate, the others at 30 and at 10 % of it;
+    /// what nobody watches is left out [default: 3, below 500 kbit/s 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=3), help_heading = "What")]
+    pub encodings: Option<u8>,
 
     /// Pictures per second
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = value_parser!(u32).range(1..=500),
@@ -89,6 +99,19 @@ pub struct Options {
     /// Token to join with, where the host wants one
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true, help_heading = "Host")]
     pub token: String,
+
+    /// Believe the certificate with this SHA-256, as a host with --tls-self-signed prints it
+    #[arg(long, value_name = "XX:XX:…", value_parser = fingerprint, conflicts_with_all = ["insecure", "ca"],
+        help_heading = "Host")]
+    pub fingerprint: Option<Fingerprint>,
+
+    /// Believe certificates that an authority of this file signed, in PEM [default: the system's authorities]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure", help_heading = "Host")]
+    pub ca: Option<PathBuf>,
+
+    /// Believe any certificate
+    #[arg(long, help_heading = "Host")]
+    pub insecure: bool,
 
     /// The host's process, where it runs on this machine: its CPU and memory are then read from the system instead
     /// of its /metrics
@@ -160,6 +183,21 @@ impl Options {
         self.media.unwrap_or(default)
     }
 
+    /// Encodings of one video.
+    pub(crate) fn encodings(&self) -> u8 {
+        self.encodings.unwrap_or(if self.rate < SIMULCAST_FROM_KBPS { 1 } else { 3 })
+    }
+
+    /// Whose certificates are believed.
+    pub(crate) fn trust(&self) -> Trust {
+        match (self.insecure, self.fingerprint, &self.ca) {
+            (true, ..) => Trust::Anyone,
+            (_, Some(print), _) => Trust::Pinned(print),
+            (_, _, Some(file)) => Trust::File(file.clone()),
+            (false, None, None) => Trust::System,
+        }
+    }
+
     /// People of the room with this number: as equal as possible.
     pub(crate) fn people_of(&self, room: u32) -> u32 {
         self.people / self.rooms + u32::from(room < self.people % self.rooms)
@@ -179,6 +217,11 @@ impl Options {
     pub(crate) fn thread_count(&self) -> usize {
         self.threads.map_or_else(|| cores().saturating_sub(1).max(1), usize::from)
     }
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    let print = text.strip_prefix("sha-256 ").unwrap_or(text);
+    Fingerprint::from_sdp(print).ok_or_else(|| "expected 32 bytes as XX:XX:… in hexadecimal".to_owned())
 }
 
 /// Cores of this machine that the process may use.

@@ -4,7 +4,10 @@
 use crate::target::Target;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// A host that takes longer to tell its metrics is not asked again in this second.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -18,8 +21,8 @@ const METRICS_BYTES: u64 = 4 << 20;
 pub enum Probe {
     /// A process of this machine.
     Process(u32),
-    /// Its metrics.
-    Metrics(Target),
+    /// Its metrics, over TLS where it is served so.
+    Metrics(Target, Option<Arc<ClientConfig>>),
 }
 
 /// The host at one moment.
@@ -56,8 +59,8 @@ impl Probe {
     pub fn read(&self) -> Reading {
         match self {
             Self::Process(pid) => Reading { cpu: cpu(*pid), cores: None, resident_kib: resident_kib(*pid) },
-            Self::Metrics(target) => {
-                let cores = metrics(target).as_deref().and_then(cores);
+            Self::Metrics(target, tls) => {
+                let cores = metrics(target, tls.as_ref()).as_deref().and_then(cores);
                 Reading { cores, ..Reading::default() }
             }
         }
@@ -99,14 +102,22 @@ fn resident_kib(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn metrics(target: &Target) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&target.address, PATIENCE).ok()?;
+fn metrics(target: &Target, tls: Option<&Arc<ClientConfig>>) -> Option<String> {
+    let stream = TcpStream::connect_timeout(&target.address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    let Some(tls) = tls else { return ask_metrics(stream, target) };
+    let name = ServerName::try_from(target.name.clone()).ok()?;
+    let connection = ClientConnection::new(Arc::clone(tls), name).ok()?;
+    ask_metrics(StreamOwned::new(connection, stream), target)
+}
+
+fn ask_metrics(mut stream: impl Read + Write, target: &Target) -> Option<String> {
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.authority)
         .ok()?;
     let mut answer = String::new();
-    stream.take(METRICS_BYTES).read_to_string(&mut answer).ok()?;
+    // Whoever closes without a word (TLS has one for it) has said enough all the same.
+    let _ = stream.take(METRICS_BYTES).read_to_string(&mut answer);
     answer.starts_with("HTTP/1.1 200").then_some(answer)
 }
 

@@ -23,6 +23,8 @@ pub struct Report {
     pub joined: u64,
     /// Whom the host refused, by its code.
     pub refused: BTreeMap<String, u64>,
+    /// How often somebody asked again because the host was busy (503); who was not let in then is among the refused.
+    pub asked_again: u64,
     /// Whose session failed otherwise, by what went wrong.
     pub broken: BTreeMap<String, u64>,
     /// From opening the session to connected media, median.
@@ -202,6 +204,9 @@ impl Report {
         };
         row("joined", self.joined.to_string());
         row("refused", reasons(&self.refused));
+        if self.asked_again > 0 {
+            row("asked again", format!("{} × while the host was busy", self.asked_again));
+        }
         row("broken", reasons(&self.broken));
         row("setup", format!("p50 {:.0} ms, p99 {:.0} ms", self.setup_p50_ms, self.setup_p99_ms));
         row(

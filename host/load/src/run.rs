@@ -13,6 +13,7 @@ use crate::scenario::{Chance, person};
 use crate::stamp::Stamps;
 use crate::tally::Tally;
 use crate::target::{Target, TargetError};
+use crate::tls::{self, TlsError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,9 @@ pub enum RunError {
     /// The host's address.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Whose certificates to believe.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// This machine.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -69,6 +73,7 @@ pub enum RunError {
 /// Before anyone joins: an address or a limit. Afterwards: nobody got in, or a file cannot be written.
 pub fn run(options: &Options) -> Result<Report, RunError> {
     let target = Target::read(&options.host)?;
+    let tls = if target.secure { Some(tls::client(&options.trust())?) } else { None };
     limits::check(options)?;
     let identity = Arc::new(Identity::generate()?);
     let profiles = vec![SrtpProfile::AeadAes256Gcm, SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80];
@@ -76,9 +81,9 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     let config = AssociationConfig { identity, profiles };
     let stamps = Stamps::new(std::process::id(), Instant::now());
     let crew = Crew::start(options.thread_count(), &config, stamps)?;
-    let (inside, largest_sdp) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (token, crew_of_run) = (options.token.clone(), crew.clone());
-    let context = Context { target, token, crew: crew_of_run, fingerprint, inside, largest_sdp };
+    let (inside, largest_sdp, asked_again) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (token, own) = (options.token.clone(), crew.clone());
+    let context = Context { target, tls, token, crew: own, fingerprint, inside, largest_sdp, asked_again };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(Run::new(options, context).conduct());
     runtime.shutdown_background();
@@ -136,7 +141,9 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(options: &'a Options, context: Context) -> Self {
         let began = Instant::now();
-        let probe = options.pid.map_or_else(|| Probe::Metrics(context.target.clone()), Probe::Process);
+        let probe = options
+            .pid
+            .map_or_else(|| Probe::Metrics(context.target.clone(), context.tls.clone()), Probe::Process);
         let report = Report {
             scenario: options.scenario.name().to_owned(),
             people: options.people,
@@ -212,7 +219,9 @@ impl<'a> Run<'a> {
         self.people.remove(&number);
         match ended {
             Ok(()) => {}
-            Err(SessionError::Refused(code)) => *self.report.refused.entry(code).or_default() += 1,
+            Err(SessionError::Refused(code) | SessionError::Busy(code, _)) => {
+                *self.report.refused.entry(code).or_default() += 1;
+            }
             Err(error) => *self.report.broken.entry(error.to_string()).or_default() += 1,
         }
     }
@@ -311,6 +320,7 @@ impl<'a> Run<'a> {
         let (window, span) = (tally.since(&before), ended.saturating_duration_since(since));
         self.report.fill(&window, &tally, span);
         self.report.largest_sdp_bytes = self.context.largest_sdp.load(Ordering::Relaxed);
+        self.report.asked_again = self.context.asked_again.load(Ordering::Relaxed);
         self.report.host = HostCost::of((read, reading), &self.report.samples, span, window.received_packets);
         for (_, leave) in self.people.values() {
             leave.send_replace(true);

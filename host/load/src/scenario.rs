@@ -5,6 +5,11 @@ use crate::source::{Content, SourcePlan};
 use tidegate_types::Secret;
 use tidegate_types::transport::IceCredentials;
 
+/// The encodings of a camera, lowest first: rid, percent of the largest one's rate, pixels. Rates go with the pixels as
+/// encoders of browsers are set.
+const ENCODINGS: [(&str, u32, (u16, u16)); 3] =
+    [("q", 10, (320, 180)), ("h", 30, (640, 360)), ("f", 100, (1_280, 720))];
+
 /// Characters that ICE allows (RFC 8839, section 5.4).
 const ICE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -63,20 +68,27 @@ fn sources(options: &Options, nth: u32, chance: &mut Chance) -> Vec<SourcePlan> 
     let mut ssrc = || ((chance.draw() as u32) & 0x7fff_ffff).max(2);
     if sends != Media::Video {
         let content = Content::Audio { nth, of: options.publishers() };
-        sources.push(SourcePlan { mid: "s0".into(), ssrc: ssrc(), repair_ssrc: None, content });
+        let mid = "s0".to_owned();
+        sources.push(SourcePlan { mid, ssrc: ssrc(), repair_ssrc: None, rid: None, content });
     }
     if sends != Media::Audio {
-        let content = Content::video(options.rate, options.fps, options.packet_bytes);
-        sources.push(SourcePlan { mid: "s1".into(), ssrc: ssrc(), repair_ssrc: Some(ssrc()), content });
+        let encodings = usize::from(options.encodings()).min(ENCODINGS.len());
+        for (rid, percent, pixels) in &ENCODINGS[ENCODINGS.len() - encodings..] {
+            let content =
+                Content::video(options.rate * percent / 100, options.fps, options.packet_bytes, *pixels);
+            let (mid, rid) = ("s1".to_owned(), (encodings > 1).then_some(*rid));
+            sources.push(SourcePlan { mid, ssrc: ssrc(), repair_ssrc: Some(ssrc()), rid, content });
+        }
     }
     sources
 }
 
-/// Media packets per second that all bots together receive once everyone is inside.
+/// Media packets per second that all bots together receive once everyone is inside; of several encodings each gets the
+/// largest.
 pub(crate) fn packets_per_s(options: &Options) -> u64 {
     let publishers = u64::from(options.publishers());
     let audio = if options.sends() == Media::Video { 0 } else { 50 };
-    let video = match Content::video(options.rate, options.fps, options.packet_bytes) {
+    let video = match Content::video(options.rate, options.fps, options.packet_bytes, (1_280, 720)) {
         Content::Video { packets, .. } if options.sends() != Media::Audio => {
             u64::from(packets) * u64::from(options.fps)
         }
@@ -112,10 +124,14 @@ mod tests {
             let people = (0..options.people).map(|number| person(&options, number, number));
             people.map(|person| person.sources.len()).collect::<Vec<_>>()
         };
-        assert_eq!(sending("load --people 3"), [2, 2, 2]);
-        assert_eq!(sending("load --scenario broadcast --people 3"), [2, 0, 0]);
+        assert_eq!(sending("load --people 3"), [4, 4, 4]);
+        assert_eq!(sending("load --people 3 --encodings 1"), [2, 2, 2]);
+        assert_eq!(sending("load --scenario broadcast --people 3"), [4, 0, 0]);
         assert_eq!(sending("load --scenario audio --people 3"), [1, 1, 1]);
-        assert_eq!(sending("load --scenario broadcast --people 4 --rooms 2 --media video"), [1, 1, 0, 0]);
+        assert_eq!(
+            sending("load --scenario broadcast --people 4 --rooms 2 --media video --rate 300"),
+            [1, 1, 0, 0]
+        );
     }
 
     #[test]

@@ -12,12 +12,16 @@ pub(crate) const VIDEO_PAYLOAD_TYPE: u8 = 96;
 pub(crate) const REPAIR_PAYLOAD_TYPE: u8 = 97;
 /// Opus.
 pub(crate) const AUDIO_PAYLOAD_TYPE: u8 = 111;
-/// Header extensions: audio level, transport-wide sequence, mid.
+/// Header extensions: audio level, transport-wide sequence, mid; which encoding a packet is of, or repeats.
 pub(crate) const LEVEL_ID: u8 = 1;
 /// See [`LEVEL_ID`].
 pub(crate) const SEQUENCE_ID: u8 = 3;
 /// See [`LEVEL_ID`].
 pub(crate) const MID_ID: u8 = 4;
+/// See [`LEVEL_ID`].
+pub(crate) const RID_ID: u8 = 5;
+/// See [`LEVEL_ID`].
+pub(crate) const REPAIRED_ID: u8 = 6;
 
 /// The most m-lines that the host reads.
 pub(crate) const SECTIONS: u32 = 128;
@@ -25,14 +29,25 @@ pub(crate) const SECTIONS: u32 = 128;
 const LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const SEQUENCE_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+
+/// What a section sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sends {
+    /// One stream: its SSRC, and that of its repetitions.
+    One(u32, Option<u32>),
+    /// Several encodings, told apart by rid, lowest first.
+    Encodings(Vec<&'static str>),
+}
 
 /// One m-line; once offered it keeps its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
     pub(crate) mid: String,
     pub(crate) kind: MediaKind,
-    /// The SSRCs that it sends with; it receives where there are none.
-    pub(crate) sends: Option<(u32, Option<u32>)>,
+    /// It receives where there is nothing.
+    pub(crate) sends: Option<Sends>,
 }
 
 impl Section {
@@ -91,14 +106,30 @@ fn write_section(text: &mut String, section: &Section) {
         MediaKind::Audio => write_audio(text),
         MediaKind::Video => write_video(text),
     }
-    if let Some((ssrc, repair)) = section.sends {
-        if let Some(repair) = repair {
-            line!(text, "a=ssrc-group:FID {ssrc} {repair}");
-        }
-        for ssrc in [Some(ssrc), repair].into_iter().flatten() {
-            line!(text, "a=ssrc:{ssrc} cname:bot");
-        }
+    match &section.sends {
+        Some(Sends::One(ssrc, repair)) => write_stream(text, *ssrc, *repair),
+        Some(Sends::Encodings(rids)) => write_encodings(text, rids),
+        None => {}
     }
+}
+
+fn write_stream(text: &mut String, ssrc: u32, repair: Option<u32>) {
+    if let Some(repair) = repair {
+        line!(text, "a=ssrc-group:FID {ssrc} {repair}");
+    }
+    for ssrc in [Some(ssrc), repair].into_iter().flatten() {
+        line!(text, "a=ssrc:{ssrc} cname:bot");
+    }
+}
+
+/// RFC 8853, RFC 8852.
+fn write_encodings(text: &mut String, rids: &[&str]) {
+    line!(text, "a=extmap:{RID_ID} {RID_URI}");
+    line!(text, "a=extmap:{REPAIRED_ID} {REPAIRED_URI}");
+    for rid in rids {
+        line!(text, "a=rid:{rid} send");
+    }
+    line!(text, "a=simulcast:send {}", rids.join(";"));
 }
 
 fn write_audio(text: &mut String) {
@@ -193,7 +224,7 @@ fn read_streams(text: &str) -> BTreeMap<u32, Option<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, AnswerError, IceCredentials, MediaKind, Secret, Section, offer};
+    use super::{Answer, AnswerError, IceCredentials, MediaKind, Secret, Section, Sends, offer};
     use tidegate_types::transport::Fingerprint;
 
     const ANSWER: &str = "v=0\r\na=ice-lite\r\nm=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:v0\r\na=sendonly\r\n\
@@ -231,16 +262,27 @@ mod tests {
     #[test]
     fn an_offer_names_what_is_sent_and_what_is_received() {
         let sections = [
-            Section { mid: "s0".into(), kind: MediaKind::Video, sends: Some((5, Some(6))) },
+            Section { mid: "s0".into(), kind: MediaKind::Video, sends: Some(Sends::One(5, Some(6))) },
+            Section {
+                mid: "s1".into(),
+                kind: MediaKind::Video,
+                sends: Some(Sends::Encodings(vec!["q", "f"])),
+            },
             Section::receiving("a0".into(), MediaKind::Audio),
         ];
         let ice = IceCredentials { ufrag: "botx".into(), password: Secret::new("p") };
         let text = offer(&sections, &ice, Fingerprint([1; 32]), 2);
-        for line in
-            ["a=group:BUNDLE s0 a0", "a=sendonly", "a=recvonly", "a=ssrc-group:FID 5 6", "a=setup:active"]
-        {
+        for line in [
+            "a=group:BUNDLE s0 s1 a0",
+            "a=sendonly",
+            "a=recvonly",
+            "a=ssrc-group:FID 5 6",
+            "a=rid:q send",
+            "a=simulcast:send q;f",
+            "a=setup:active",
+        ] {
             assert!(text.lines().any(|found| found == line), "{line} not in {text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("m=")).count(), 2);
+        assert_eq!(text.lines().filter(|line| line.starts_with("m=")).count(), 3);
     }
 }

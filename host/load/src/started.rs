@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use tidegate_types::transport::Fingerprint;
 
 /// A running host.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub struct Started {
     /// Held open: a host that cannot print any more would end.
     lines: BufReader<ChildStdout>,
     url: String,
+    certificate: Option<String>,
 }
 
 impl Started {
@@ -29,7 +31,8 @@ impl Started {
             .stdout(Stdio::piped())
             .spawn()?;
         let lines = process.stdout.take().ok_or_else(|| io::Error::other("its output is not piped"))?;
-        let mut started = Self { process, lines: BufReader::new(lines), url: String::new() };
+        let mut started =
+            Self { process, lines: BufReader::new(lines), url: String::new(), certificate: None };
         let mut page = String::new();
         while !page.contains("policies") {
             if started.lines.read_line(&mut page)? == 0 {
@@ -38,8 +41,30 @@ impl Started {
         }
         let port = page.split("localhost:").nth(1).and_then(|rest| rest.split('/').next());
         let port = port.ok_or_else(|| io::Error::other(format!("it names no port: {page}")))?;
-        started.url = format!("http://127.0.0.1:{port}");
+        let scheme = if page.contains("https://") { "https" } else { "http" };
+        started.url = format!("{scheme}://127.0.0.1:{port}");
+        if flags.contains(&"--tls-self-signed") {
+            started.certificate = Some(started.read_certificate()?);
+        }
         Ok(started)
+    }
+
+    /// It stands alone in its line.
+    fn read_certificate(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line)? > 0 {
+            if Fingerprint::from_sdp(line.trim()).is_some() {
+                return Ok(line.trim().to_owned());
+            }
+            line.clear();
+        }
+        Err(io::Error::other("it ended before it told its certificate's SHA-256"))
+    }
+
+    /// SHA-256 of the certificate that it made, where it made one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// Where it is.

@@ -7,6 +7,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 pub struct Target {
     /// Name and port, as requests name it.
     pub(crate) authority: String,
+    /// The name alone, as a certificate holds it.
+    pub(crate) name: String,
+    /// Served over TLS.
+    pub(crate) secure: bool,
     /// Where that is.
     pub(crate) address: SocketAddr,
 }
@@ -14,11 +18,8 @@ pub struct Target {
 /// Why an address cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// https or wss.
-    #[error("{0} is served over TLS, which bots do not speak: name a plain http:// address of the same host")]
-    Tls(String),
     /// Not an address.
-    #[error("{0} is no address of a host: expected http://NAME:PORT")]
+    #[error("{0} is no address of a host: expected http://NAME:PORT or https://NAME:PORT")]
     Unreadable(String),
     /// The name stands for nothing.
     #[error("{0} is not known to this machine's resolver")]
@@ -26,24 +27,26 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Reads `http://…` or `ws://…` (or neither); a path and what follows it is left out.
+    /// Reads `http://…`, `ws://…` (or neither), `https://…` or `wss://…`; a path and what follows it is left out.
     pub(crate) fn read(url: &str) -> Result<Self, TargetError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        match scheme {
-            "http" | "ws" => {}
-            "https" | "wss" => return Err(TargetError::Tls(url.to_owned())),
+        let secure = match scheme {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
             _ => return Err(TargetError::Unreadable(url.to_owned())),
-        }
+        };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (name, port) = split_port(authority);
         if name.is_empty() || name.contains('@') {
             return Err(TargetError::Unreadable(url.to_owned()));
         }
-        let port = port.map_or(Ok(80), str::parse).map_err(|_| TargetError::Unreadable(url.to_owned()))?;
-        let found = (name.trim_matches(['[', ']']), port).to_socket_addrs();
+        let usual = if secure { 443 } else { 80 };
+        let port = port.map_or(Ok(usual), str::parse).map_err(|_| TargetError::Unreadable(url.to_owned()))?;
+        let name = name.trim_matches(['[', ']']);
+        let found = (name, port).to_socket_addrs();
         let address = found.ok().and_then(|mut found| found.next());
         let address = address.ok_or_else(|| TargetError::Unknown(name.to_owned()))?;
-        Ok(Self { authority: authority.to_owned(), address })
+        Ok(Self { authority: authority.to_owned(), name: name.to_owned(), secure, address })
     }
 }
 
@@ -71,18 +74,21 @@ mod tests {
             ("127.0.0.1:7000/?room=hello", "127.0.0.1:7000", "127.0.0.1:7000"),
             ("http://127.0.0.1", "127.0.0.1", "127.0.0.1:80"),
             ("http://[::1]:9/", "[::1]:9", "[::1]:9"),
+            ("https://127.0.0.1", "127.0.0.1", "127.0.0.1:443"),
+            ("wss://[::1]:9/session", "[::1]:9", "[::1]:9"),
         ] {
             let target = Target::read(url).expect(url);
             assert_eq!(
                 (target.authority.as_str(), target.address.to_string().as_str()),
                 (authority, address)
             );
+            assert_eq!(target.secure, url.starts_with("https") || url.starts_with("wss"), "{url}");
+            assert!(!target.name.contains(['[', ']']), "{url}");
         }
     }
 
     #[test]
     fn what_cannot_be_used_says_why() {
-        assert_eq!(Target::read("https://a:1").unwrap_err(), TargetError::Tls("https://a:1".into()));
         for url in ["ftp://a", "http://", "http://a:b", "http://a@b:1"] {
             assert_eq!(Target::read(url).unwrap_err(), TargetError::Unreadable(url.into()));
         }

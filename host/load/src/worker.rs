@@ -121,6 +121,14 @@ impl Worker {
                         standing.bot.expect(&streams);
                     }
                 }
+                Order::Watch(number, mid, watched) => {
+                    if let Some(standing) = self.bots.get_mut(&number) {
+                        standing.bot.watch(&mid, &watched, Instant::now());
+                        // The bot may have something to send sooner than it had.
+                        standing.armed = Instant::now();
+                        self.timers.push(Reverse((standing.armed, number)));
+                    }
+                }
                 Order::Leave(number) => {
                     if let Some(mut standing) = self.bots.remove(&number) {
                         // A socket that is closed is watched no longer, whatever this says.
