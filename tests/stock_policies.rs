@@ -49,6 +49,10 @@ impl Desk {
 
     fn feed(&self, generation: u64, rows: &[&[(Column, u64)]]) {
         let rows = (0..).zip(rows).map(|(index, cells)| row(index, cells)).collect();
+        self.tell(generation, rows);
+    }
+
+    fn tell(&self, generation: u64, rows: Vec<ShardRow>) {
         self.policies.send(ToPolicy::Feed(Feed::Reset { generation, rows }));
     }
 
@@ -77,13 +81,17 @@ impl Desk {
     }
 
     fn place(&self) -> u16 {
+        self.place_in(None)
+    }
+
+    fn place_in(&self, region: Option<&str>) -> u16 {
         let request = PlaceRequest {
             kind: PlaceKind::Transport,
             room: None,
             router_at: Vec::new(),
             expected_ingress_kbps: 1_000,
             expected_egress_kbps: 1_000,
-            region_hint: None,
+            region_hint: region.map(Into::into),
             parents: Vec::new(),
             moment: moment(),
             attrs: Vec::new(),
@@ -185,6 +193,45 @@ fn the_defaults_let_in_concentrate_and_leave_alone() {
 fn spread_takes_the_least_loaded() {
     let desk = Desk::open(stock("auth-open"), "allocate-spread").unwrap();
     desk.feed(1, &[&[(Column::Egress, 10)], &[(Column::Egress, 30)], &[(Column::ReservedEgress, 9)]]);
+    assert_eq!(desk.place(), 2);
+}
+
+#[test]
+fn least_cpu_takes_the_idlest_below_its_mark() {
+    let desk = Desk::open(stock("auth-open"), "allocate-least-cpu").unwrap();
+    desk.feed(
+        1,
+        &[&[(Column::Cpu, 300)], &[(Column::Cpu, 100), (Column::Egress, 900)], &[(Column::Cpu, 200)]],
+    );
+    assert_eq!(desk.place(), 1);
+    desk.feed(
+        2,
+        &[&[(Column::Cpu, 720)], &[(Column::Cpu, 690)], &[(Column::Cpu, 650), (Column::Draining, 1)]],
+    );
+    assert_eq!(desk.place(), 1);
+}
+
+#[test]
+fn two_choice_draws_by_the_questions_seed_and_passes_over_what_sheds() {
+    let desk = Desk::open(stock("auth-open"), "allocate-two-choice").unwrap();
+    desk.feed(1, &[&[], &[(Column::Shedding, 2)], &[(Column::Draining, 1)]]);
+    assert_eq!(desk.place(), 0, "of the others one sheds and one drains");
+    desk.feed(2, &[&[(Column::Egress, 10)], &[(Column::Egress, 30)]]);
+    let placed = desk.place();
+    assert!(placed < 2 && placed == desk.place(), "the same seed draws the same two");
+}
+
+#[test]
+fn region_goes_where_it_is_asked_for_and_elsewhere_if_it_must() {
+    let desk = Desk::open(stock("auth-open"), "allocate-region").unwrap();
+    let shard = |index, region: &str, egress| ShardRow {
+        region: region.into(),
+        ..row(index, &[(Column::Egress, egress)])
+    };
+    desk.tell(1, vec![shard(0, "north", 50), shard(1, "north", 40), shard(2, "south", 10)]);
+    assert_eq!(desk.place_in(Some("north")), 1);
+    assert_eq!(desk.place_in(Some("south")), 2);
+    assert_eq!(desk.place_in(Some("east")), 2, "there is none: anywhere");
     assert_eq!(desk.place(), 2);
 }
 

@@ -16,7 +16,17 @@ mod tests {
     #[test]
     fn every_stock_policy_is_a_component() {
         let names: Vec<_> = STOCK.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["allocate-pack", "allocate-spread", "auth-open", "auth-token", "balance-steady"]);
+        let wanted = [
+            "allocate-least-cpu",
+            "allocate-pack",
+            "allocate-region",
+            "allocate-spread",
+            "allocate-two-choice",
+            "auth-open",
+            "auth-token",
+            "balance-steady",
+        ];
+        assert_eq!(names, wanted);
         for (name, component) in STOCK {
             assert_eq!(component.get(..8), Some(&b"\0asm\x0d\0\x01\0"[..]), "{name}");
             assert_eq!(stock(name), Some(*component));

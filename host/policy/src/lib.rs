@@ -28,6 +28,7 @@ mod decide;
 mod engine;
 mod error;
 pub mod feed;
+pub mod fuzzing;
 pub mod host;
 mod imports;
 pub mod inspect;

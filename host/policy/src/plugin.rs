@@ -41,6 +41,8 @@ const COMPILER_NICE: i32 = 10;
 /// WebAssembly counts memory in pages of so many bytes.
 const PAGE_BYTES: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;
+/// The longest name and version, in bytes: they stand in metrics, records and on screens.
+const NAME_BYTES: usize = 64;
 /// What `describe` and `configure` may take when a host starts.
 const START_TIME: Duration = Duration::from_secs(1);
 /// What `configure` may take when an instance is made anew.
@@ -291,6 +293,10 @@ fn check_memory(
     })
 }
 
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
+}
+
 fn one_line(error: &wasmtime::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -509,12 +515,19 @@ impl Plugin {
         Ok((store, instance))
     }
 
-    /// Asks for name and version, and tries the configuration, in an instance that is thrown away.
+    /// Asks for name and version, tries the configuration, and sees that the decision can be called, in an instance that
+    /// is thrown away.
     fn introduce(&mut self) -> Result<(), LoadError> {
         let (mut store, instance) = self.open(START_TIME, Tape::off(), self.unix_ms())?;
         let lifecycle = self.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
         let description = lifecycle.call_describe(&mut store).map_err(|error| self.failed(&error))?;
         self.configure(&mut store, &instance)?;
+        self.decider_of(store, &instance)
+            .map_err(|error| LoadError::Invalid { origin: self.label.clone(), reason: one_line(&error) })?;
+        if ![&description.name, &description.version].into_iter().all(|text| is_name(text)) {
+            let reason = format!("its name or version is longer than {NAME_BYTES} bytes, or not printable");
+            return Err(LoadError::Start { origin: self.label.clone(), reason });
+        }
         self.name = description.name;
         self.version = description.version;
         Ok(())

@@ -34,7 +34,8 @@ pub const GRANT_TEST: u32 = 1_632;
 /// The same, for somebody called `info`.
 pub const GRANT_INFO: u32 = 1_760;
 const DESCRIPTION: u32 = 1_024;
-const NO_PROBLEMS: u32 = 1_088;
+/// All is well with the configuration.
+pub const NO_PROBLEMS: u32 = 1_088;
 const ONE_PROBLEM: u32 = 1_472;
 const TEXTS: &str = "hand-written0.7nogo awaytablekeyresync/limitmust be positivetestinfo";
 
@@ -52,14 +53,15 @@ pub fn push_text(of: &str) -> String {
 
 /// A component under construction. Bodies are instructions that leave the result's address.
 pub struct Guest {
-    decision: Decision,
+    pub decision: Decision,
     decide: String,
     reset: String,
     delta: String,
     configure: String,
     functions: String,
     world: String,
-    edit: fn(String) -> String,
+    /// Texts of module, interface and world, and what stands there instead.
+    instead: Vec<(&'static str, String)>,
 }
 
 impl Guest {
@@ -78,7 +80,7 @@ impl Guest {
             configure: format!("(i32.const {NO_PROBLEMS})"),
             functions: String::new(),
             world: format!("world guest {{ include tidegate:policy/{}@1.0.0; }}", decision.name()),
-            edit: |wit| wit,
+            instead: Vec::new(),
         }
     }
 
@@ -124,9 +126,19 @@ impl Guest {
         Self { world, functions, ..self }
     }
 
-    /// Built against another major version.
-    pub fn of_version_two(self) -> Self {
-        Self { edit: |text| text.replace("@1.0.0", "@2.0.0"), ..self }
+    /// Built against another version.
+    pub fn of_version(self, version: &str) -> Self {
+        self.instead_of("@1.0.0", &format!("@{version}"))
+    }
+
+    /// Has something else where every guest has this text: in its module, its interface or its world.
+    pub fn instead_of(mut self, usual: &'static str, text: &str) -> Self {
+        self.instead.push((usual, text.into()));
+        self
+    }
+
+    fn edited(&self, text: &str) -> String {
+        self.instead.iter().fold(text.into(), |text: String, (usual, instead)| text.replace(usual, instead))
     }
 
     /// The core module in text.
@@ -205,12 +217,11 @@ impl Guest {
 
     /// The component.
     pub fn build(self) -> Vec<u8> {
-        let edit = self.edit;
-        let text = edit(self.module());
+        let text = self.edited(&self.module());
         let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut resolve = Resolve::default();
-        resolve.push_str("policy.wit", &edit(interface())).expect("the interface");
-        let world = edit(format!("package test:guest; {}", self.world));
+        resolve.push_str("policy.wit", &self.edited(&interface())).expect("the interface");
+        let world = self.edited(&format!("package test:guest; {}", self.world));
         let package = resolve.push_str("guest.wit", &world).expect("the world");
         let world = resolve.select_world(&[package], Some("guest")).expect("the world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");

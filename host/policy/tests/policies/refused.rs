@@ -71,7 +71,7 @@ fn an_import_that_is_not_granted_is_named() {
 
 #[test]
 fn another_version_is_told_with_both_numbers() {
-    let guest = Guest::new(Decision::Authorize).of_version_two();
+    let guest = Guest::new(Decision::Authorize).of_version("2.0.0");
     let (_, line) = refusal(config_with(Decision::Authorize, guest));
     says(&line, &["built for tidegate:policy@2.0.0", "this host offers 1.0.0", "update"]);
 }

@@ -90,6 +90,6 @@ fn a_look_tells_decisions_and_every_problem() {
     let foreign = guest().with_foreign_import().misbehave("(drop (call $now))");
     let foreign = look(foreign);
     assert!(foreign.problems.len() == 1 && foreign.problems[0].contains("test:guest/clock"), "{foreign:?}");
-    let newer = look(guest().of_version_two());
+    let newer = look(guest().of_version("2.0.0"));
     assert!(newer.decisions.is_empty() && newer.problems[0].contains("2.0.0"), "{newer:?}");
 }

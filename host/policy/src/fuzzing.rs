@@ -1,0 +1,166 @@
+//! The body of the fuzz target at the border where answers come in: an ordinary function, which a stable test calls over
+//! the checked-in corpus, too. Nothing of the runtime calls it.
+//!
+//! The guests in `fixtures` copy what they are told into their memory and answer with it as it is, so that each byte of
+//! an input is a byte of an answer in the canonical ABI.
+
+use crate::bounds;
+use crate::config::{PluginConfig, PolicyConfig, Source};
+use crate::feed::Cluster;
+use crate::plugin::{Decider, Loader, Plugin};
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tidegate_types::cluster::{Column, ShardRow};
+use tidegate_types::decision::{
+    Action, AnswerBody, Attr, AuthorizeRequest, BalanceCause, BalanceRequest, Decision, Failure, Moment,
+    PlaceAnswer, PlaceKind, PlaceRequest, QuestionBody,
+};
+use tidegate_types::{Place, Secret};
+
+/// What an input may fill of a guest's memory, in bytes.
+const IMAGE_BYTES: usize = 65_536;
+/// An answer within its bounds is no larger as JSON: texts and lists of every kind at their longest, all of it escaped.
+const JSON_BYTES: usize = 4 << 20;
+const SHARDS: u16 = 3;
+
+const ECHOES: [(Decision, &[u8]); 3] = [
+    (Decision::Authorize, include_bytes!("../fixtures/echo-authorize.wasm")),
+    (Decision::Allocate, include_bytes!("../fixtures/echo-allocate.wasm")),
+    (Decision::Balance, include_bytes!("../fixtures/echo-balance.wasm")),
+];
+
+thread_local! {
+    /// One instance a decision; after a trap it is made anew.
+    static DECIDERS: RefCell<[Option<Decider>; 3]> = RefCell::default();
+}
+
+/// The first byte chooses the decision. Four bytes say where in the rest the answer begins, counted from its ninth byte;
+/// texts and lists are named by address: the rest begins at 1,048,576.
+///
+/// # Panics
+/// If an answer passes that is beyond its bounds; or if the fixtures are not those of this version.
+pub fn fuzz_answers(bytes: &[u8]) {
+    let Some((which, image)) = bytes.split_first() else { return };
+    let which = usize::from(*which) % ECHOES.len();
+    let image = nibbles(&image[..image.len().min(IMAGE_BYTES)]);
+    let question = question(ECHOES[which].0, image);
+    let answer = DECIDERS.with_borrow_mut(|deciders| {
+        let mut decider = deciders[which].take().unwrap_or_else(|| instance(which));
+        let answer = ask(&mut decider, &question);
+        if matches!(answer, Ok(_) | Err(Failure::Stale)) {
+            deciders[which] = Some(decider);
+        }
+        answer
+    });
+    let Ok(answer) = answer else { return };
+    if bounds::check(&question, &answer).is_ok() {
+        let json = serde_json::to_string(&answer).expect("an answer has a form in JSON");
+        assert!(json.len() <= JSON_BYTES, "{} bytes", json.len());
+        if let AnswerBody::Place(PlaceAnswer::Place(placement)) = &answer {
+            assert!((0..SHARDS).any(|shard| placement.place == Place::local(shard)), "{placement:?}");
+        }
+    }
+}
+
+/// As text, which is all that a question carries: four bits a letter.
+fn nibbles(bytes: &[u8]) -> String {
+    let letter = |nibble: u8| char::from(b'@' | nibble);
+    bytes.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect()
+}
+
+fn question(decision: Decision, image: String) -> QuestionBody {
+    match decision {
+        Decision::Authorize => QuestionBody::Authorize(Box::new(AuthorizeRequest {
+            action: Action::Join,
+            room: None,
+            room_people: 0,
+            room_since_unix_ms: None,
+            name: String::new(),
+            identity: None,
+            token: Secret::new(image),
+            address: None,
+            kind: None,
+            source: None,
+            moment: Moment::default(),
+            lookups: Vec::new(),
+            attrs: Vec::new(),
+        })),
+        Decision::Allocate => QuestionBody::Place(Box::new(PlaceRequest {
+            kind: PlaceKind::Transport,
+            room: Some(image),
+            router_at: Vec::new(),
+            expected_ingress_kbps: 0,
+            expected_egress_kbps: 0,
+            region_hint: None,
+            parents: Vec::new(),
+            moment: Moment::default(),
+            attrs: Vec::new(),
+        })),
+        Decision::Balance => QuestionBody::Balance(Box::new(BalanceRequest {
+            cause: BalanceCause::Tick,
+            place: None,
+            moment: Moment::default(),
+            attrs: vec![Attr { name: "image".into(), value: image }],
+        })),
+    }
+}
+
+fn instance(which: usize) -> Decider {
+    static PLUGINS: OnceLock<Vec<Plugin>> = OnceLock::new();
+    let plugins = PLUGINS.get_or_init(|| {
+        let plugin = |(_, bytes): (Decision, &'static [u8])| {
+            PluginConfig::new(Source::Embedded { name: "echo", bytes: bytes.into() })
+        };
+        let [authorize, allocate, balance] = ECHOES.map(plugin);
+        let mut config = PolicyConfig::new(authorize, allocate, balance);
+        // Tests run on many threads, and each has instances of its own.
+        config.threads = 64;
+        let loader = Loader::new(&config, Arc::new(|| 0)).expect("an engine");
+        let load = |(decision, _)| {
+            let config = match decision {
+                Decision::Authorize => &config.authorize,
+                Decision::Allocate => &config.allocate,
+                Decision::Balance => &config.balance,
+            };
+            loader.load(decision, config).unwrap_or_else(|error| panic!("{error}"))
+        };
+        ECHOES.into_iter().map(load).collect()
+    });
+    let mut decider = plugins[which].decider().expect("an instance");
+    match &mut decider {
+        Decider::Authorize(_) => {}
+        Decider::Allocate(decider) => decider.reset(&cluster()).expect("an echo takes any feed"),
+        Decider::Balance(decider) => decider.reset(&cluster()).expect("an echo takes any feed"),
+    }
+    decider
+}
+
+fn cluster() -> Cluster {
+    let row = |shard| ShardRow {
+        place: Place::local(shard),
+        region: String::new(),
+        node_name: String::new(),
+        values: [0; Column::ALL.len()],
+    };
+    Cluster::new(1, &(0..SHARDS).map(row).collect::<Vec<_>>())
+}
+
+fn ask(decider: &mut Decider, question: &QuestionBody) -> Result<AnswerBody, Failure> {
+    const AMPLE: Duration = Duration::from_secs(60);
+    match (decider, question) {
+        (Decider::Authorize(decider), QuestionBody::Authorize(request)) => {
+            decider.allow(AMPLE);
+            decider.authorize(request).map(AnswerBody::Authorize)
+        }
+        (Decider::Allocate(decider), QuestionBody::Place(request)) => {
+            decider.allow(AMPLE);
+            decider.place(request).map(AnswerBody::Place)
+        }
+        (Decider::Balance(decider), QuestionBody::Balance(request)) => {
+            decider.allow(AMPLE);
+            decider.balance(request).map(AnswerBody::Balance)
+        }
+        _ => unreachable!("each decision is asked its own question"),
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a plugin takes beside each misdeed, with the deadlines of production: a measurement for a quiet machine.
+//!
+//! `cargo test --release -p tidegate-policy --test hostile -- --ignored --nocapture`
+
+use crate::all;
+use crate::case::{Case, harmless, provocation};
+use crate::desk::{config, plugin, start};
+use std::time::{Duration, Instant};
+use tidegate_policy::Deadlines;
+use tidegate_types::decision::{Answer, Decision, Failure};
+
+/// Questions to the plugin beside it, for each misdeed.
+const QUESTIONS: usize = 200;
+/// One comes each of these, as joins do.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Latencies of the questions beside one misdeed, which is done again as soon as it is over; and how many were late.
+fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
+    let (mut config, own) = (config(), plugin(case.name, case.component.clone()));
+    config.deadlines = Deadlines::usual();
+    let other = match case.decision {
+        Decision::Authorize => Decision::Allocate,
+        Decision::Allocate | Decision::Balance => Decision::Authorize,
+    };
+    match case.decision {
+        Decision::Authorize => config.authorize = own,
+        Decision::Allocate => config.allocate = own,
+        Decision::Balance => config.balance = own,
+    }
+    let desk = start(config).ok()?;
+    desk.reset(1, 2);
+    let (mut latencies, mut late) = (Vec::new(), 0);
+    let mut misdeed = desk.send(provocation(case.decision));
+    for _ in 0..QUESTIONS {
+        let asked = Instant::now();
+        let question = desk.send(harmless(other));
+        loop {
+            let Answer { number, result } = desk.receive();
+            if number == question {
+                latencies.push(asked.elapsed());
+                late += usize::from(result == Err(Failure::Deadline));
+                break;
+            }
+            if number == misdeed {
+                misdeed = desk.send(provocation(case.decision));
+            }
+        }
+        std::thread::sleep(PACE.saturating_sub(asked.elapsed()));
+    }
+    Some((latencies, late))
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn how_long_the_plugin_beside_takes() {
+    let (mut all_of_them, mut late) = (Vec::new(), 0);
+    let line = |name: &str, latencies: &mut Vec<Duration>, late: usize| {
+        latencies.sort_unstable();
+        let at = |permille: usize| latencies[(latencies.len() - 1) * permille / 1_000];
+        println!("{:>9.1?} {:>9.1?} {:>9.1?} {late:>5}  {name}", at(500), at(990), at(1_000));
+    };
+    println!("{:>9} {:>9} {:>9} {:>5}", "p50", "p99", "longest", "late");
+    for case in all() {
+        let Some((mut latencies, too_late)) = beside(&case) else { continue };
+        line(case.name, &mut latencies, too_late);
+        all_of_them.append(&mut latencies);
+        late += too_late;
+    }
+    line("all together", &mut all_of_them, late);
+}
