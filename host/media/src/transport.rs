@@ -649,8 +649,12 @@ fn past(now: Now, grid: Duration) -> Duration {
     Duration::from_nanos(in_second_ns % grid.as_nanos() as u64)
 }
 
+/// Room is made for one more at a time at first: most have one or two, and each takes near a KiB.
 fn vacant<T>(holes: &mut Vec<Option<T>>) -> usize {
     holes.iter().position(Option::is_none).unwrap_or_else(|| {
+        if holes.len() == holes.capacity() {
+            holes.reserve_exact(holes.len() / 2 + 1);
+        }
         holes.push(None);
         holes.len() - 1
     })

@@ -53,6 +53,12 @@ impl<'a> Feedback<'a> {
         })
     }
 
+    /// How many packets it tells about.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
     /// Its reference time in microseconds; `previous` is that of an earlier message and tells the wraps.
     #[must_use]
     pub fn reference_us(&self, previous: Option<i64>) -> i64 {

@@ -57,6 +57,9 @@ const PROBE_QUEUE_US: i64 = 20_000;
 /// Where nobody says what is wanted: this times what is sent.
 const WANTED: f64 = 2.0;
 
+/// Packets that most feedbacks tell of at most.
+const FEW: usize = 64;
+
 /// What the peer tells about the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
@@ -88,8 +91,6 @@ pub struct Bandwidth {
     /// Since when packets fly that no feedback followed.
     unanswered_us: Option<i64>,
     wanted: Option<Bitrate>,
-    /// Reused: the arrivals of one feedback.
-    fresh: Vec<Arrived>,
 }
 
 impl Bandwidth {
@@ -115,7 +116,6 @@ impl Bandwidth {
             round_trip_us: 100_000,
             unanswered_us: None,
             wanted: None,
-            fresh: Vec::new(),
         }
     }
 
@@ -245,8 +245,6 @@ impl Bandwidth {
         self.reference_us = Some(reference_us);
         if self.heard != Heard::Feedback {
             self.heard = Heard::Feedback;
-            // Once: no feedback tells of more.
-            self.fresh.reserve_exact(sent::REMEMBERED);
             self.probes.begin(now_us, bps_of(START));
         }
         self.unanswered_us = None;
@@ -255,24 +253,38 @@ impl Bandwidth {
         self.pace();
     }
 
-    /// What a feedback says about each packet.
+    /// What a feedback says about each packet. The room for it is the stack's, for most feedbacks tell of few: kept, it
+    /// would be the largest part of a transport.
     fn take(&mut self, now_us: i64, reference_us: i64, feedback: &Feedback<'_>) {
-        self.fresh.clear();
-        let (mut told, mut lost, mut complete) = (0, 0, true);
+        if feedback.count() <= FEW {
+            self.take_up_to::<FEW>(now_us, reference_us, feedback);
+        } else {
+            self.take_up_to::<{ sent::REMEMBERED }>(now_us, reference_us, feedback);
+        }
+    }
+
+    #[inline(never)]
+    fn take_up_to<const MOST: usize>(&mut self, now_us: i64, reference_us: i64, feedback: &Feedback<'_>) {
+        let mut space = [Arrived::default(); MOST];
+        let (mut came, mut told, mut lost, mut complete) = (0, 0, 0, true);
         for (sequence, at_us) in feedback.arrivals() {
             let Some(at_us) = at_us else {
                 complete = false;
                 continue;
             };
             if let Some((arrived, was_lost)) = self.sent.arrived(now_us, sequence, reference_us + at_us) {
-                self.fresh.push(arrived);
+                // Nothing is news twice, so there is always room.
+                let Some(vacant) = space.get_mut(came) else { break };
+                *vacant = arrived;
+                came += 1;
                 told += u32::from(!was_lost);
                 lost -= i32::from(was_lost);
             }
         }
+        let fresh = &mut space[..came];
         // Paced packets leave later than their numbers say.
-        self.fresh.sort_unstable_by_key(|arrived| arrived.sent_us);
-        if let Some(newest) = self.fresh.last().filter(|_| !complete) {
+        fresh.sort_unstable_by_key(|arrived| arrived.sent_us);
+        if let Some(newest) = fresh.last().filter(|_| !complete) {
             let missing = feedback.arrivals().filter(|(_, at_us)| at_us.is_none());
             let is_lost = |(sequence, _): &(u16, _)| self.sent.missing(now_us, *sequence, newest.sent_us);
             let gone = missing.filter(is_lost).count();
@@ -280,17 +292,17 @@ impl Bandwidth {
             lost += gone as i32;
         }
         self.loss.count(told, lost);
-        for arrived in &self.fresh {
+        for arrived in &*fresh {
             self.arriving.add(arrived.arrival_us, arrived.bytes);
             self.probes.note(arrived);
             if let Some(delta) = self.groups.add(arrived.sent_us, arrived.arrival_us) {
                 self.trend.update(delta);
             }
         }
-        if let Some(least) = self.fresh.iter().map(|arrived| arrived.arrival_us - arrived.sent_us).min() {
+        if let Some(least) = fresh.iter().map(|arrived| arrived.arrival_us - arrived.sent_us).min() {
             self.standing.note(now_us, least);
         }
-        if let Some(newest) = self.fresh.last() {
+        if let Some(newest) = fresh.last() {
             let round_trip_us = (now_us - newest.sent_us).clamp(0, 5_000_000);
             self.round_trip_us += (round_trip_us - self.round_trip_us) / 8;
         }

@@ -1,11 +1,14 @@
 //! What was sent lately, by transport-wide sequence, so that feedback about a number becomes news about a packet.
 //! Knows nothing of what the news is used for.
 
-/// Packets remembered; feedback about older ones tells nothing. At 2,000 packets a second this is half a second:
+/// Packets remembered at most; feedback about older ones tells nothing. At 2,000 packets a second this is half a second:
 /// doubling it costs 8 KiB a transport.
 pub(super) const REMEMBERED: usize = 1_024;
+/// ... and at first: enough for a video of 2 Mbit/s whose receiver tells of everything twice in a round trip.
+const AT_FIRST: usize = 128;
 
 const _: () = assert!(REMEMBERED.is_power_of_two() && REMEMBERED < 0x8000);
+const _: () = assert!(AT_FIRST.is_power_of_two() && AT_FIRST <= REMEMBERED);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Fate {
@@ -62,7 +65,7 @@ impl Entry {
 }
 
 /// A packet that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrived {
     /// When it left, in microseconds since the origin.
     pub(super) sent_us: i64,
@@ -72,7 +75,8 @@ pub(super) struct Arrived {
     pub(super) bytes: u32,
 }
 
-/// A ring of sent packets. Holds no memory until the first.
+/// A ring of sent packets. Holds no memory until the first, and doubles where it would forget one before all that can
+/// be told of it was told: that it arrived.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     ring: Box<[Entry]>,
@@ -83,9 +87,29 @@ impl Sent {
     #[expect(clippy::cast_possible_truncation)]
     pub(super) fn note(&mut self, sequence: u16, sent_us: i64, bytes: usize) {
         if self.ring.is_empty() {
-            self.ring = vec![Entry::default(); REMEMBERED].into_boxed_slice();
+            self.ring = vec![Entry::default(); AT_FIRST].into_boxed_slice();
         }
-        self.ring[usize::from(sequence) % REMEMBERED] = Entry::new(sent_us as u32, sequence, bytes as u16);
+        let forgotten = self.ring[self.place(sequence)].fate();
+        if matches!(forgotten, Fate::Flying | Fate::Lost) && self.ring.len() < REMEMBERED {
+            self.grow();
+        }
+        let place = self.place(sequence);
+        self.ring[place] = Entry::new(sent_us as u32, sequence, bytes as u16);
+    }
+
+    /// Its length is a power of two, or nothing.
+    fn place(&self, sequence: u16) -> usize {
+        usize::from(sequence) & self.ring.len().saturating_sub(1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let longer = vec![Entry::default(); self.ring.len() * 2].into_boxed_slice();
+        let known = std::mem::replace(&mut self.ring, longer);
+        for entry in known.into_iter().filter(|entry| entry.fate() != Fate::Unknown) {
+            let place = self.place(entry.sequence);
+            self.ring[place] = entry;
+        }
     }
 
     /// A receiver says that `sequence` arrived. Returns it, and whether it had been given up; `None` if that is no news:
@@ -115,7 +139,8 @@ impl Sent {
     }
 
     fn of(&mut self, sequence: u16) -> Option<&mut Entry> {
-        self.ring.get_mut(usize::from(sequence) % REMEMBERED).filter(|entry| entry.sequence == sequence)
+        let place = self.place(sequence);
+        self.ring.get_mut(place).filter(|entry| entry.sequence == sequence)
     }
 }
 
@@ -146,5 +171,22 @@ mod tests {
         assert!(!sent.missing(60_000, 7, 10_000), "it waits for its time");
         assert!(!sent.missing(260_000, 7, 240_000), "nothing that left later arrived");
         assert!(sent.missing(400_000, 7, 300_000));
+    }
+
+    #[test]
+    fn memory_grows_with_what_nothing_was_told_about_and_no_further() {
+        let mut told = Sent::default();
+        for sequence in 0..5_000_u16 {
+            told.note(sequence, 0, 1_200);
+            if sequence >= 100 {
+                assert!(told.arrived(0, sequence - 100, 1).is_some(), "{sequence}");
+            }
+        }
+        assert_eq!(told.ring.len(), super::AT_FIRST);
+        let mut silent = Sent::default();
+        (0..5_000_u16).for_each(|sequence| silent.note(sequence, 0, 1_200));
+        assert_eq!(silent.ring.len(), super::REMEMBERED);
+        let remembered = (0..5_000_u16).filter(|sequence| silent.missing(0, *sequence, 1));
+        assert!(remembered.eq(5_000 - super::REMEMBERED as u16..5_000));
     }
 }
