@@ -32,9 +32,9 @@ export async function speaker(browser, host) {
       return answer;
     };
     window.whip = {
-      async publish(path, token) {
+      async publish(path, token, size = { width: 320, height: 180 }) {
         state.peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-        const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 180 } });
+        const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: size });
         for (const track of media.getTracks()) state.peer.addTransceiver(track, { direction: 'sendonly', streams: [media] });
         return offer(path, token);
       },
@@ -70,6 +70,11 @@ export async function speaker(browser, host) {
       async end() {
         return (await request(state.resource, 'DELETE', {})).status;
       },
+      /** Bytes of all its tracks so far, and when that was, in milliseconds. */
+      async sent() {
+        const outbound = [...(await state.peer.getStats()).values()].filter((one) => one.type === 'outbound-rtp');
+        return { bytes: outbound.reduce((sum, one) => sum + one.bytesSent, 0), at: Math.max(...outbound.map((one) => one.timestamp)) };
+      },
       async arrived() {
         const inbound = [...(await state.peer.getStats()).values()].filter((one) => one.type === 'inbound-rtp');
         const of = (kind) => inbound.find((one) => one.kind === kind) ?? {};
@@ -80,7 +85,7 @@ export async function speaker(browser, host) {
   const call = (name) => (...words) => page.evaluate(([name, words]) => window.whip[name](...words), [name, words]);
   const state = call('state');
   return {
-    publish: call('publish'), play: call('play'), restart: call('restart'), end: call('end'), arrived: call('arrived'),
+    publish: call('publish'), play: call('play'), restart: call('restart'), end: call('end'), arrived: call('arrived'), sent: call('sent'),
     connects: () => until('it connects', 20_000, async () => (await state()) === 'connected'),
   };
 }
