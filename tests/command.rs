@@ -81,7 +81,7 @@ fn a_host_serves_its_page_its_health_and_its_numbers() {
     assert!(host.get("/healthz").starts_with("HTTP/1.1 200"));
     let metrics = host.get("/metrics");
     assert!(metrics.contains("tidegate_shard_running{shard=\"0\"} 1"), "{metrics}");
-    assert!(metrics.contains("decision=\"authorize\",name=\"auth-open\""), "{metrics}");
+    assert!(metrics.contains("decision=\"authorize\",position=\"1\",name=\"auth-open\""), "{metrics}");
     assert!(host.get("/sdk/tidegate.js").contains("text/javascript"));
     assert!(host.get("/console").starts_with("HTTP/1.1 200"));
 }

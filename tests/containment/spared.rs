@@ -13,6 +13,12 @@ const GAP: Duration = Duration::from_millis(50);
 const MEETINGS: usize = 3;
 /// What is answered where an honest plugin is late, as any may be on a busy machine.
 const LATE: &str = "503 authorize-deadline";
+/// What is answered while a plugin that failed again and again is left alone.
+const LEFT_ALONE: &str = "503 authorize-breaker-open";
+/// So many misdeeds at least are met before that.
+const MISDEEDS: usize = 10;
+/// How long it may take until somebody honest gets in again.
+const OPEN_AGAIN_WITHIN: Duration = Duration::from_secs(20);
 /// One in so many honest decisions may be late.
 const LATE_ONE_IN: usize = 10;
 /// How long a host may take to hand memory back.
@@ -105,6 +111,8 @@ fn a_call_goes_on_while_plugins_misbehave() {
                 found.logged
             );
             judge(case, &found);
+            let again = crowd::let_in_again(address, "visitors", OPEN_AGAIN_WITHIN);
+            assert!(crowd.block_on(again), "{}: nobody honest gets in any more", case.name);
             if found.during.gap <= before.gap + GAP {
                 break;
             }
@@ -143,18 +151,19 @@ const fn returned(before_kib: u64, after_kib: u64) -> bool {
 fn strays(expected: &str, outcomes: &Outcomes) -> Vec<String> {
     let all: usize = outcomes.values().sum();
     let late = outcomes.get(LATE).copied().unwrap_or(0);
-    let may_be_late = expected != HONEST || late * LATE_ONE_IN <= all;
-    outcomes
-        .keys()
-        .filter(|outcome| **outcome != expected && !(may_be_late && **outcome == LATE))
-        .cloned()
-        .collect()
+    let honest = expected == HONEST;
+    let may_be_late = !honest || late * LATE_ONE_IN <= all;
+    let may_be = |outcome: &str| outcome == LATE && may_be_late || outcome == LEFT_ALONE && !honest;
+    outcomes.keys().filter(|outcome| **outcome != expected && !may_be(outcome)).cloned().collect()
 }
 
 fn judge(case: &Case, found: &Findings) {
     let what = format!("{} in {}", case.name, case.room);
     let strays = strays(case.expected, &found.outcomes);
     assert!(strays.is_empty(), "{what}: {strays:?}");
+    let misdeeds = found.outcomes.iter().filter(|(outcome, _)| *outcome != LEFT_ALONE);
+    let met: usize = misdeeds.map(|(_, count)| count).sum();
+    assert!(met >= MISDEEDS, "{what}: only {met} misdeeds: {:?}", found.outcomes);
     assert!(
         returned(found.before_kib, found.after_kib),
         "{what}: {} -> {} KiB",
