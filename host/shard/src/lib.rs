@@ -27,6 +27,8 @@
 //! The only crate with unsafe code: the few system calls that no safe binding covers, in `socket::linux`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[cfg(feature = "floor")]
+pub mod bare_rings;
 mod bell;
 mod bind;
 mod config;
