@@ -26,7 +26,8 @@ pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError>
     for command in &project.build {
         run(folder, command)?;
     }
-    let component = if folder == Path::new(".") { project.component.clone() } else { folder.join(&project.component) };
+    let component =
+        if folder == Path::new(".") { project.component.clone() } else { folder.join(&project.component) };
     if let Some(module) = &project.module {
         wrap(&project, &folder.join(module), &component)?;
     }
