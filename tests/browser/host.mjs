@@ -13,6 +13,7 @@ import { until } from './until.mjs';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const START_MS = 60_000;
 const STOP_MS = 4_000;
+const PORT_TRIES = 3;
 /** What the tests sign tokens with, and the host checks them by. */
 const KEY = 'a key of the tests, long enough for HS256';
 
@@ -49,10 +50,16 @@ export function token(room, name, seconds = 600, others = {}) {
  * it by, besides loopback.
  */
 export async function startHost(t, { shards = 1, flags = [], address, scheme = 'http' } = {}) {
-  const host = new Host(await freePort(), shards, flags, address, scheme);
-  t.after(() => host.kill());
-  await host.start();
-  return host;
+  for (let tries = 1; ; tries++) {
+    const host = new Host(await freePort(), shards, flags, address, scheme);
+    t.after(() => host.kill());
+    try {
+      return await host.start();
+    } catch (error) {
+      // Somebody else may have taken the port meanwhile.
+      if (tries === PORT_TRIES || !error.message.includes('Address already in use')) throw error;
+    }
+  }
 }
 
 class Host {
@@ -137,7 +144,7 @@ async function get(url) {
 /** A port that was free a moment ago. */
 function freePort() {
   return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
+    const server = createServer().listen(0, '0.0.0.0', () => {
       const { port } = server.address();
       server.close(() => resolve(port));
     });
