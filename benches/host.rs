@@ -229,7 +229,7 @@ fn load(host: &Started, case: &Case, run: &Run, far: Cores) -> Value {
     let json = scratch("host-bench.json");
     let people = run.subscribers + case.publishers * case.rooms;
     let flags = format!(
-        "{} --people {people} --rooms {} --join-rate 50 --settle {} --duration {} --quiet --overcommit --threads 1",
+        "{} --bots engine --people {people} --rooms {} --join-rate 50 --settle {} --duration {} --quiet --overcommit --threads 1",
         case.flags, case.rooms, case.settle_s, run.seconds
     );
     let mut load = again(AS_LOAD);

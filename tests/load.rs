@@ -28,26 +28,31 @@ fn all_were_let_in(report: &Report) {
     assert!(report.broken.is_empty() && report.refused.is_empty(), "{report:?}");
 }
 
+/// The same of bots that share their parts with the host and of such that share nothing.
 #[test]
 fn everyone_of_a_meeting_sees_and_hears_everyone() {
     let host = host();
-    let pid = host.pid();
-    let report = load(&host, &format!("--people 4 --join-rate 20 --duration 3 --rate 300 --pid {pid}"));
-    all_were_let_in(&report);
-    assert_eq!(report.joined, 4, "{report:?}");
-    // Twelve ways, each of 50 packets of sound and 30 pictures of two packets a second.
-    let per_s = report.received_packets_per_s;
-    assert!((12.0 * 80.0..12.0 * 140.0).contains(&per_s), "{per_s} packets/s: {report:?}");
-    assert!(report.loss < 0.01, "{report:?}");
-    assert!(report.pictures > 12 * 30, "{report:?}");
-    assert!(report.latency_p50_us > 0 && report.latency_p50_us < 1_000_000, "{report:?}");
-    assert!(report.host.is_some_and(|host| host.us_per_packet > 0.0), "{report:?}");
+    for bots in ["engine", "webrtc"] {
+        let pid = host.pid();
+        let flags = format!("--people 4 --join-rate 20 --duration 3 --rate 300 --pid {pid} --bots {bots}");
+        let report = load(&host, &flags);
+        all_were_let_in(&report);
+        assert_eq!((report.joined, report.bots.as_str()), (4, bots), "{report:?}");
+        // Twelve ways, each of 50 packets of sound and 30 pictures of two packets a second.
+        let per_s = report.received_packets_per_s;
+        assert!((12.0 * 80.0..12.0 * 140.0).contains(&per_s), "{per_s} packets/s: {report:?}");
+        assert!(report.loss < 0.01, "{report:?}");
+        assert!(report.pictures > 12 * 30, "{report:?}");
+        assert!(report.latency_p50_us > 0 && report.latency_p50_us < 1_000_000, "{report:?}");
+        assert!(report.host.is_some_and(|host| host.us_per_packet > 0.0), "{report:?}");
+    }
 }
 
 #[test]
 fn a_camera_sends_three_encodings_and_after_a_while_only_those_that_are_watched() {
     let host = host();
-    let flags = "--scenario broadcast --media video --people 3 --rate 600 --settle 8 --duration 5";
+    let flags =
+        "--scenario broadcast --media video --people 3 --rate 600 --settle 8 --duration 5 --bots engine";
     // 60, 180 and 600 kbit/s at 30 pictures a second: one, one and three packets each. Nobody wants the middle one once
     // the way is known to carry the largest. A machine that halts in the middle counts some late.
     let sent_for_one = |report: &Report| report.sent_packets_per_s / (report.received_packets_per_s / 2.0);
@@ -57,6 +62,16 @@ fn a_camera_sends_three_encodings_and_after_a_while_only_those_that_are_watched(
     let packets = report.received_packets as f64 / report.pictures as f64;
     assert!((2.8..3.4).contains(&packets), "{packets} packets a picture: {report:?}");
     assert!(report.loss < 0.01, "{report:?}");
+}
+
+#[test]
+fn encodings_of_the_other_make_are_seen_too() {
+    let host = host();
+    let flags = "--scenario broadcast --media video --people 3 --rate 600 --duration 4 --bots webrtc";
+    let report = load(&host, flags);
+    all_were_let_in(&report);
+    assert_eq!(report.joined, 3, "{report:?}");
+    assert!(report.pictures > 2 * 30 && report.loss < 0.01, "{report:?}");
 }
 
 #[test]
@@ -131,7 +146,8 @@ fn join(from: std::io::Result<TcpStream>, to: std::io::Result<TcpStream>) {
 #[test]
 fn people_come_and_go_without_harm_to_those_who_stay() {
     let host = host();
-    let flags = "--scenario broadcast --people 6 --join-rate 20 --duration 4 --churn 3 --rate 300";
+    let flags =
+        "--bots engine --scenario broadcast --people 6 --join-rate 20 --duration 4 --churn 3 --rate 300";
     let report = load(&host, flags);
     assert!(report.joined > 6, "{report:?}");
     all_were_let_in(&report);

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn load(host: &Started, flags: &str) -> Report {
-    let line = format!("tidegate-load {} --quiet --settle 0 --room soak {flags}", host.url());
+    let line = format!("tidegate-load {} --quiet --bots engine --settle 0 --room soak {flags}", host.url());
     let options = Options::read(line.split(' ').map(Into::into)).expect("sound flags");
     run(&options).expect("it runs")
 }

@@ -36,12 +36,14 @@ const NEVER_REACHED: [(&str, &[&str]); 5] = [
 ];
 
 /// A heavy dependency and the only packages of ours that may name it.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("wasmtime", &["tidegate-policy"]),
     ("axum", &["tidegate-control"]),
     ("rtc-sdp", &["tidegate-control"]),
     ("tokio-rustls", &["tidegate-control", "tidegate-load"]),
     ("utoipa", &["tidegate-control"]),
+    ("webrtc", &["tidegate-load"]),
+    ("rtc", &["tidegate-load"]),
     ("dimpl", &["tidegate-media"]),
     ("rtc-sctp", &["tidegate-media"]),
     ("rtc-stun", &["tidegate-media"]),

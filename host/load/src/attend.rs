@@ -3,8 +3,10 @@
 use crate::bot::Meeting;
 use crate::channel::{Channel, SessionError};
 use crate::crew::Crew;
+use crate::foreign::{Foreign, Ledger};
 use crate::scenario::Person;
 use crate::sdp::{self, Answer, Section, Sends};
+use crate::tally::Tally;
 use crate::target::Target;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,14 +30,39 @@ pub(crate) struct Context {
     /// Where the host is served over TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) token: String,
-    pub(crate) crew: Crew,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) bots: Bots,
     /// Bots with an open session.
     pub(crate) inside: AtomicU64,
     /// Bytes of the largest offer or answer.
     pub(crate) largest_sdp: AtomicU64,
     /// How often somebody was told that the host is busy, and asked again.
     pub(crate) asked_again: AtomicU64,
+}
+
+/// Who carries the bots' media.
+pub(crate) enum Bots {
+    /// The engine's own parts, on threads of their own; all show the same certificate.
+    Engine(Crew, Fingerprint),
+    /// The `webrtc` crate, on the runtime's.
+    Webrtc(Arc<Ledger>),
+}
+
+impl Bots {
+    /// What all counted so far.
+    pub(crate) fn tally(&self) -> Tally {
+        match self {
+            Self::Engine(crew, _) => crew.tally(),
+            Self::Webrtc(ledger) => ledger.tally(),
+        }
+    }
+
+    /// Ends threads.
+    pub(crate) fn stop(&self) {
+        match self {
+            Self::Engine(crew, _) => crew.stop(),
+            Self::Webrtc(_) => {}
+        }
+    }
 }
 
 /// From the opening of the session until the host ends it or `stop` says so.
@@ -52,7 +79,7 @@ pub(crate) async fn attend(
     context.inside.fetch_add(1, Ordering::Relaxed);
     let mut stay = Stay::new(person, context, &joined, began);
     let ended = stay.run(&mut channel, &mut stop).await;
-    context.crew.leave(stay.person.number);
+    stay.end().await;
     context.inside.fetch_sub(1, Ordering::Relaxed);
     if ended.is_ok() {
         // Whoever leaves does not mind what the host says to it.
@@ -153,6 +180,8 @@ struct Stay<'a> {
     offers: u32,
     /// The media side has begun.
     met: bool,
+    /// The media side where it is no crew's.
+    foreign: Option<Foreign>,
     /// Own producers by their number: the mid of each.
     published: BTreeMap<u64, String>,
 }
@@ -160,7 +189,16 @@ struct Stay<'a> {
 impl<'a> Stay<'a> {
     fn new(person: Person, context: &'a Context, joined: &Value, began: Instant) -> Self {
         let sections = sections(&person, joined);
-        Self { person, context, began, sections, offers: 0, met: false, published: BTreeMap::new() }
+        let (met, foreign, published) = (false, None, BTreeMap::new());
+        Self { person, context, began, sections, offers: 0, met, foreign, published }
+    }
+
+    async fn end(&mut self) {
+        match (&self.context.bots, self.foreign.take()) {
+            (Bots::Engine(crew, _), _) => crew.leave(self.person.number),
+            (Bots::Webrtc(_), Some(foreign)) => foreign.close().await,
+            (Bots::Webrtc(_), None) => {}
+        }
     }
 
     async fn run(
@@ -194,28 +232,66 @@ impl<'a> Stay<'a> {
 
     async fn offer(&mut self, channel: &mut Channel) -> Result<(), SessionError> {
         self.offers += 1;
-        let context = self.context;
-        let credentials = self.person.credentials.clone();
-        let text = sdp::offer(&self.sections, &credentials, context.fingerprint, self.offers);
-        let answer = channel.ask(json!({ "type": "offer", "sdp": &text, "tracks": self.tracks() })).await?;
-        self.note_published(&answer);
-        let answer = answer["sdp"].as_str().unwrap_or_default();
-        context.largest_sdp.fetch_max(text.len().max(answer.len()) as u64, Ordering::Relaxed);
-        let answer = Answer::read(answer).map_err(|error| SessionError::Broken(error.to_string()))?;
-        if !std::mem::replace(&mut self.met, true) {
-            let session = context.target.address.ip();
-            let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;
-            let meeting = Meeting {
-                credentials,
-                local: answer.local,
-                engine,
-                sources: self.person.sources.clone(),
-                began: self.began,
-            };
-            context.crew.enter(self.person.number, meeting);
+        match &self.context.bots {
+            Bots::Engine(crew, fingerprint) => self.offer_engine(channel, crew, *fingerprint).await,
+            Bots::Webrtc(ledger) => self.offer_foreign(channel, ledger).await,
         }
-        context.crew.expect(self.person.number, answer.streams);
+    }
+
+    async fn offer_engine(
+        &mut self,
+        channel: &mut Channel,
+        crew: &Crew,
+        fingerprint: Fingerprint,
+    ) -> Result<(), SessionError> {
+        let credentials = self.person.credentials.clone();
+        let text = sdp::offer(&self.sections, &credentials, fingerprint, self.offers);
+        let answer = self.answer(channel, &text).await?;
+        let answer = Answer::read(&answer).map_err(|error| SessionError::Broken(error.to_string()))?;
+        if !std::mem::replace(&mut self.met, true) {
+            let session = self.context.target.address.ip();
+            let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;
+            let (sources, began) = (self.person.sources.clone(), self.began);
+            crew.enter(
+                self.person.number,
+                Meeting { credentials, local: answer.local, engine, sources, began },
+            );
+        }
+        crew.expect(self.person.number, answer.streams);
         Ok(())
+    }
+
+    async fn offer_foreign(
+        &mut self,
+        channel: &mut Channel,
+        ledger: &Arc<Ledger>,
+    ) -> Result<(), SessionError> {
+        let broken = |error: webrtc::error::Error| SessionError::Broken(format!("webrtc: {error}"));
+        let mut foreign = match self.foreign.take() {
+            Some(foreign) => foreign,
+            None => {
+                let host = self.context.target.address.ip();
+                Foreign::new(&self.person, ledger, host, self.began).await.map_err(broken)?
+            }
+        };
+        let offered = foreign.offer(&mut self.sections).await;
+        // Kept whatever goes wrong, so that it is ended in order.
+        self.foreign = Some(foreign);
+        let offer = offered.map_err(broken)?;
+        let answer = self.answer(channel, &offer).await?;
+        match &mut self.foreign {
+            Some(foreign) => foreign.accept(&answer).await.map_err(broken),
+            None => Ok(()),
+        }
+    }
+
+    /// The host's answer to an offer.
+    async fn answer(&mut self, channel: &mut Channel, offer: &str) -> Result<String, SessionError> {
+        let answer = channel.ask(json!({ "type": "offer", "sdp": offer, "tracks": self.tracks() })).await?;
+        self.note_published(&answer);
+        let answer = answer["sdp"].as_str().unwrap_or_default().to_owned();
+        self.context.largest_sdp.fetch_max(offer.len().max(answer.len()) as u64, Ordering::Relaxed);
+        Ok(answer)
     }
 
     fn note_published(&mut self, answer: &Value) {
@@ -229,8 +305,12 @@ impl<'a> Stay<'a> {
     fn watch(&self, told: &Value) {
         let mid = told["producer"].as_u64().and_then(|producer| self.published.get(&producer));
         let (Some(mid), Some(encodings)) = (mid, told["encodings"].as_array()) else { return };
-        let watched = encodings.iter().map(|watched| watched.as_bool().unwrap_or(true)).collect();
-        self.context.crew.watch(self.person.number, mid.clone(), watched);
+        let watched: Vec<bool> = encodings.iter().map(|watched| watched.as_bool().unwrap_or(true)).collect();
+        match (&self.context.bots, &self.foreign) {
+            (Bots::Engine(crew, _), _) => crew.watch(self.person.number, mid.clone(), watched),
+            (Bots::Webrtc(_), Some(foreign)) => foreign.watch(mid, &watched),
+            (Bots::Webrtc(_), None) => {}
+        }
     }
 
     fn tracks(&self) -> Value {

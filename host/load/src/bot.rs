@@ -3,7 +3,7 @@
 //! and sessions.
 
 use crate::sdp::{AUDIO_PAYLOAD_TYPE, REPAIR_PAYLOAD_TYPE, SEQUENCE_ID};
-use crate::sink::Sink;
+use crate::sink::{Arrived, Sink};
 use crate::source::{Source, SourcePlan, Wire};
 use crate::stamp::Stamps;
 use crate::tally::Tally;
@@ -151,7 +151,7 @@ impl Bot {
             let media = self.repairs.get(&header.ssrc).and_then(|media| self.sinks.get_mut(media));
             // Padding under a stream that has sent nothing yet repeats nothing.
             if let Some(sink) = media {
-                sink.take_repair(now.instant, &header, packet, tally);
+                sink.take_repair(now.instant, &Arrived::of(&header, packet, came), tally);
             }
             return;
         }
@@ -162,7 +162,7 @@ impl Bot {
         let audio = header.payload_type == AUDIO_PAYLOAD_TYPE;
         let kind = if audio { MediaKind::Audio } else { MediaKind::Video };
         let sink = self.sinks.entry(header.ssrc).or_insert_with(|| Sink::new(kind, header.ssrc));
-        sink.take(now.instant, came, &header, packet, self.stamps, tally);
+        sink.take(now.instant, &Arrived::of(&header, packet, came), self.stamps, tally);
     }
 
     fn take_feedback(&mut self, now: Now, compound: &[u8], tally: &mut Tally) {

@@ -3,9 +3,10 @@
 //! into the server.
 //!
 //! ```text
-//! options ─ run ─┬─ attend (one task a person: WebSocket, offers) ─ crew ─ worker (one thread: sockets, clock)
-//!                │                                                            └ bot (sans-IO) ─┬ source: sends
-//!                ├─ probe (what the host spends)                                               └ sink: accounts
+//! options ─ run ─┬─ attend (one task a person: WebSocket, offers) ─┬─ crew ─ worker (one thread: sockets, clock)
+//!                │                                                 │         └ bot (sans-IO) ─┬ source: sends
+//!                │                                                 └─ foreign (`webrtc`) ─────┴ sink: accounts
+//!                ├─ probe (what the host spends)
 //!                └─ report (table, JSON) ─ plot (SVG)
 //! ```
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod channel;
 mod crew;
 mod delays;
 pub mod discard;
+mod foreign;
 mod header;
 mod limits;
 mod options;
@@ -35,7 +37,7 @@ mod target;
 mod tls;
 mod worker;
 
-pub use options::Options;
+pub use options::{Kind, Options};
 pub use report::Report;
 pub use run::{RunError, run};
 

@@ -1,11 +1,16 @@
 //! The command line: every flag declared once, with its help, default and unit. Knows nothing of what a flag is used
 //! for.
 
+use crate::limits::WEBRTC_PACKETS_PER_THREAD;
+use crate::scenario::packets_per_s;
 use crate::tls::Trust;
 use clap::{Parser, ValueEnum, value_parser};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tidegate_types::transport::Fingerprint;
+
+/// Up to so many people the bots are the `webrtc` crate's where nothing else is asked for.
+const WEBRTC_PEOPLE: u32 = 100;
 
 /// Below so many kbit/s a camera sends one encoding.
 const SIMULCAST_FROM_KBPS: u32 = 500;
@@ -59,6 +64,10 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = 1_200, value_parser = value_parser!(u16).range(200..=1_300),
         help_heading = "What")]
     pub packet_bytes: u16,
+
+    /// What the bots are made of; either way the same is measured
+    #[arg(long, value_enum, default_value = "auto", help_heading = "How")]
+    pub bots: Kind,
 
     /// Seconds to measure for, once everyone who gets in is in; Ctrl-C ends it earlier
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u32).range(1..=86_400),
@@ -144,6 +153,30 @@ pub enum Scenario {
     Audio,
 }
 
+/// What bots are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// webrtc up to 100 people and as far as the machine carries them, engine beyond.
+    #[default]
+    Auto,
+    /// The `webrtc` crate: peers that share nothing with the host, about 100 to a core.
+    Webrtc,
+    /// The host's own engine as a client: thousands to a core.
+    Engine,
+}
+
+impl Kind {
+    /// As the command line writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Webrtc => "webrtc",
+            Self::Engine => "engine",
+        }
+    }
+}
+
 impl Scenario {
     /// As the command line writes it.
     #[must_use]
@@ -186,6 +219,17 @@ impl Options {
     /// Encodings of one video.
     pub(crate) fn encodings(&self) -> u8 {
         self.encodings.unwrap_or(if self.rate < SIMULCAST_FROM_KBPS { 1 } else { 3 })
+    }
+
+    /// What the bots are made of, once `auto` is decided.
+    pub(crate) fn kind(&self) -> Kind {
+        let few = self.people <= WEBRTC_PEOPLE
+            && packets_per_s(self) <= self.thread_count() as u64 * WEBRTC_PACKETS_PER_THREAD;
+        match self.bots {
+            Kind::Auto if few => Kind::Webrtc,
+            Kind::Auto => Kind::Engine,
+            chosen => chosen,
+        }
     }
 
     /// Whose certificates are believed.
@@ -231,7 +275,7 @@ pub(crate) fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Options;
+    use super::{Kind, Options};
     use clap::CommandFactory;
 
     #[test]
@@ -250,5 +294,16 @@ mod tests {
         assert_eq!(options.publishers(), 3);
         assert_eq!(read("load --scenario broadcast --people 9").publishers(), 1);
         assert_eq!(read("load --scenario webinar --people 2").publishers(), 2);
+    }
+
+    #[test]
+    fn bots_are_of_another_make_up_to_what_a_machine_carries_of_them() {
+        let kind = |line: &str| Options::read(line.split(' ').map(Into::into)).expect("sound flags").kind();
+        assert_eq!(kind("load --people 4 --threads 2"), Kind::Webrtc);
+        assert_eq!(kind("load --people 100 --scenario audio --publishers 1 --threads 2"), Kind::Webrtc);
+        assert_eq!(kind("load --people 101 --scenario audio --publishers 1 --threads 2"), Kind::Engine);
+        assert_eq!(kind("load --people 60 --threads 1"), Kind::Engine);
+        assert_eq!(kind("load --people 4 --bots engine"), Kind::Engine);
+        assert_eq!(kind("load --people 500 --bots webrtc"), Kind::Webrtc);
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Report {
     /// The scenario's name.
     pub scenario: String,
+    /// What the bots were made of: `webrtc` (the crate) or `engine` (the host's own parts).
+    pub bots: String,
     /// People asked for.
     pub people: u32,
     /// Repeats the run.
@@ -195,8 +197,8 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}: {} people, seed {}, measured for {:.1} s\n",
-            self.scenario, self.people, self.seed, self.seconds
+            "{}: {} people, {} bots, seed {}, measured for {:.1} s\n",
+            self.scenario, self.people, self.bots, self.seed, self.seconds
         );
         let mut row = |name: &str, value: String| {
             // Writing to a string cannot fail.

@@ -1,11 +1,12 @@
 //! One run from the first arrival to the report: who comes when, when it is measured, who replaces whom. Knows nothing
 //! of packets and messages.
 
-use crate::attend::{Context, attend};
+use crate::attend::{Bots, Context, attend};
 use crate::channel::SessionError;
 use crate::crew::Crew;
+use crate::foreign::Ledger;
 use crate::limits::{self, LimitError};
-use crate::options::Options;
+use crate::options::{Kind, Options};
 use crate::plot;
 use crate::probe::{Probe, Reading};
 use crate::report::{HostCost, Report, Sample};
@@ -75,19 +76,14 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     let target = Target::read(&options.host)?;
     let tls = if target.secure { Some(tls::client(&options.trust())?) } else { None };
     limits::check(options)?;
-    let identity = Arc::new(Identity::generate()?);
-    let profiles = vec![SrtpProfile::AeadAes256Gcm, SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80];
-    let fingerprint = identity.fingerprint();
-    let config = AssociationConfig { identity, profiles };
-    let stamps = Stamps::new(std::process::id(), Instant::now());
-    let crew = Crew::start(options.thread_count(), &config, stamps)?;
+    let runtime = runtime(options)?;
+    let bots = bots(options)?;
     let (inside, largest_sdp, asked_again) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let (token, own) = (options.token.clone(), crew.clone());
-    let context = Context { target, tls, token, crew: own, fingerprint, inside, largest_sdp, asked_again };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(Run::new(options, context).conduct());
+    let token = options.token.clone();
+    let context = Arc::new(Context { target, tls, token, bots, inside, largest_sdp, asked_again });
+    let report = runtime.block_on(Run::new(options, Arc::clone(&context)).conduct());
     runtime.shutdown_background();
-    crew.stop();
+    context.bots.stop();
     // Also where nobody got in: the files say who was refused, and why.
     write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)?))?;
     write(options.svg.as_deref(), || Ok(plot::svg(&report)))?;
@@ -100,6 +96,27 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
         }));
     }
     Ok(report)
+}
+
+/// Sessions alone need one thread; bots of the `webrtc` crate live there, too.
+fn runtime(options: &Options) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = match options.kind() {
+        Kind::Webrtc => tokio::runtime::Builder::new_multi_thread(),
+        Kind::Auto | Kind::Engine => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.worker_threads(options.thread_count()).enable_all().build()
+}
+
+fn bots(options: &Options) -> Result<Bots, RunError> {
+    let stamps = Stamps::new(std::process::id(), Instant::now());
+    if options.kind() == Kind::Webrtc {
+        return Ok(Bots::Webrtc(Arc::new(Ledger::new(stamps))));
+    }
+    let identity = Arc::new(Identity::generate()?);
+    let profiles = vec![SrtpProfile::AeadAes256Gcm, SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80];
+    let fingerprint = identity.fingerprint();
+    let config = AssociationConfig { identity, profiles };
+    Ok(Bots::Engine(Crew::start(options.thread_count(), &config, stamps)?, fingerprint))
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> Result<(), RunError> {
@@ -139,20 +156,21 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(options: &'a Options, context: Context) -> Self {
+    fn new(options: &'a Options, context: Arc<Context>) -> Self {
         let began = Instant::now();
         let probe = options
             .pid
             .map_or_else(|| Probe::Metrics(context.target.clone(), context.tls.clone()), Probe::Process);
         let report = Report {
             scenario: options.scenario.name().to_owned(),
+            bots: options.kind().name().to_owned(),
             people: options.people,
             seed: options.seed,
             ..Report::default()
         };
         Self {
             options,
-            context: Arc::new(context),
+            context,
             probe,
             began,
             phase: Phase::Arriving,
@@ -234,7 +252,7 @@ impl<'a> Run<'a> {
     async fn advance(&mut self, now: Instant) -> bool {
         match &self.phase {
             Phase::Arriving => {
-                let tally = self.context.crew.tally();
+                let tally = self.context.bots.tally();
                 let failed = self.refused() + self.report.broken.values().sum::<u64>();
                 let all_here = tally.connected + failed >= u64::from(self.options.people);
                 let late = now.saturating_duration_since(self.last_arrival) > CONNECT;
@@ -245,7 +263,7 @@ impl<'a> Run<'a> {
             }
             Phase::Settling(until) if now >= *until => {
                 let reading = self.look().await;
-                let tally = Box::new(self.context.crew.tally());
+                let tally = Box::new(self.context.bots.tally());
                 self.phase = Phase::Measuring(Instant::now(), tally, reading);
             }
             Phase::Settling(_) => {}
@@ -288,7 +306,7 @@ impl<'a> Run<'a> {
 
     async fn sample(&mut self, now: Instant) {
         let reading = self.look().await;
-        let (tally, span) = (self.context.crew.tally(), now.saturating_duration_since(self.sampled.0));
+        let (tally, span) = (self.context.bots.tally(), now.saturating_duration_since(self.sampled.0));
         let mut sample = Sample::of(&tally.since(&self.sampled.1), span);
         sample.second = now.saturating_duration_since(self.began).as_secs_f64();
         sample.measured = matches!(self.phase, Phase::Measuring(..));
@@ -310,7 +328,7 @@ impl<'a> Run<'a> {
         if !self.options.quiet && io::stderr().is_terminal() {
             eprintln!();
         }
-        let (tally, ended) = (self.context.crew.tally(), Instant::now());
+        let (tally, ended) = (self.context.bots.tally(), Instant::now());
         let reading = self.look().await;
         let (since, before, read) = match &self.phase {
             Phase::Measuring(since, before, read) => (*since, (**before).clone(), *read),

@@ -100,7 +100,7 @@ pub(crate) fn packets_per_s(options: &Options) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, packets_per_s, person};
+    use super::{Chance, Options, packets_per_s, person};
     use std::collections::BTreeSet;
 
     fn read(line: &str) -> Options {
@@ -110,6 +110,13 @@ mod tests {
     #[test]
     fn a_seed_repeats_everyone_and_another_seed_nobody() {
         let (options, again, other) = (read("load --seed 7"), read("load --seed 7"), read("load --seed 8"));
+        let everyone = |options: &Options| {
+            let people = (0..50).map(|number| format!("{:?}", person(options, number, number / 2)));
+            let mut leaving = Chance::new(options.seed, u64::MAX);
+            (people.collect::<Vec<_>>(), (0..50).map(|_| leaving.draw()).collect::<Vec<_>>())
+        };
+        assert_eq!(everyone(&options), everyone(&again));
+        assert_ne!(everyone(&options), everyone(&other));
         let ufrag = |options: &Options, number| person(options, number, number).credentials.ufrag;
         assert_eq!(ufrag(&options, 3), ufrag(&again, 3));
         assert_ne!(ufrag(&options, 3), ufrag(&other, 3));

@@ -19,6 +19,29 @@ const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
 /// longer.
 const FREEZE_MARGIN: Duration = Duration::from_millis(150);
 
+/// One packet in the clear, as a sink looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived<'a> {
+    /// When the system had it.
+    pub(crate) came: Instant,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Arrived<'a> {
+    pub(crate) fn of(header: &Header, packet: &'a [u8], came: Instant) -> Self {
+        Self {
+            came,
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: &packet[header.payload_start..header.payload_end],
+        }
+    }
+}
+
 /// One arriving track.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -64,43 +87,29 @@ impl Sink {
         }
     }
 
-    /// One packet in the clear; it `came` when the system had it.
-    pub(crate) fn take(
-        &mut self,
-        now: Instant,
-        came: Instant,
-        header: &Header,
-        packet: &[u8],
-        stamps: Stamps,
-        tally: &mut Tally,
-    ) {
-        let payload = &packet[header.payload_start..header.payload_end];
+    /// One packet.
+    pub(crate) fn take(&mut self, now: Instant, arrived: &Arrived<'_>, stamps: Stamps, tally: &mut Tally) {
         let began = *self.began.get_or_insert(now);
         // What was made before the track began to arrive is a replay for a joiner: its age says nothing of the way.
-        if self.account(now, header, payload, tally)
-            && let Some(age) = stamps.age(payload, came)
-            && came.saturating_duration_since(began) >= age
+        if self.account(now, arrived, tally)
+            && let Some(age) = stamps.age(arrived.payload, arrived.came)
+            && arrived.came.saturating_duration_since(began) >= age
         {
             tally.latency.record(age);
         }
     }
 
     /// A repetition (RFC 4588): its payload begins with the number that it repeats. Without one it is padding.
-    pub(crate) fn take_repair(&mut self, now: Instant, header: &Header, packet: &[u8], tally: &mut Tally) {
-        let payload = &packet[header.payload_start..header.payload_end];
-        let Some((number, payload)) = payload.split_first_chunk::<2>().filter(|(_, rest)| !rest.is_empty())
-        else {
-            return;
-        };
+    pub(crate) fn take_repair(&mut self, now: Instant, arrived: &Arrived<'_>, tally: &mut Tally) {
+        let parts = arrived.payload.split_first_chunk::<2>();
+        let Some((number, payload)) = parts.filter(|(_, rest)| !rest.is_empty()) else { return };
         tally.repeated += 1;
-        let mut repeated = *header;
-        repeated.sequence = u16::from_be_bytes(*number);
-        self.account(now, &repeated, payload, tally);
+        self.account(now, &Arrived { sequence: u16::from_be_bytes(*number), payload, ..*arrived }, tally);
     }
 
     /// `false` for what was here before.
-    fn account(&mut self, now: Instant, header: &Header, payload: &[u8], tally: &mut Tally) -> bool {
-        let sequence = self.extender.extend(header.sequence);
+    fn account(&mut self, now: Instant, arrived: &Arrived<'_>, tally: &mut Tally) -> bool {
+        let sequence = self.extender.extend(arrived.sequence);
         let fresh = match self.missing.note(now, sequence) {
             Noted::Next => 1,
             Noted::AfterGap(missing) => missing + 1,
@@ -112,20 +121,13 @@ impl Sink {
         tally.expected += fresh;
         tally.came += 1;
         if self.kind == MediaKind::Video {
-            self.take_picture(now, header, payload, sequence, tally);
+            self.take_picture(now, arrived, sequence, tally);
         }
         true
     }
 
-    fn take_picture(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        payload: &[u8],
-        sequence: u64,
-        tally: &mut Tally,
-    ) {
-        let Some((descriptor, keyframe)) = vp8::parse(payload) else {
+    fn take_picture(&mut self, now: Instant, arrived: &Arrived<'_>, sequence: u64, tally: &mut Tally) {
+        let Some((descriptor, keyframe)) = vp8::parse(arrived.payload) else {
             tally.rejected += 1;
             return;
         };
@@ -134,8 +136,8 @@ impl Sink {
         } else if !self.keyframe.seen {
             self.keyframe.wanted_since.get_or_insert(now);
         }
-        let place = Place { sequence, starts: descriptor.starts_picture, ends: header.marker };
-        self.pictures.take(now, header.timestamp, place, tally);
+        let place = Place { sequence, starts: descriptor.starts_picture, ends: arrived.marker };
+        self.pictures.take(now, arrived.timestamp, place, tally);
     }
 
     /// When something is to be asked for.
@@ -270,7 +272,7 @@ impl Pictures {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Header, Instant, MediaKind, Pictures, Place, Sink, Stamps, Tally};
+    use super::{Arrived, Duration, Header, Instant, MediaKind, Pictures, Place, Sink, Stamps, Tally};
 
     fn place(sequence: u64, starts: bool, ends: bool) -> Place {
         Place { sequence, starts, ends }
@@ -310,7 +312,7 @@ mod tests {
             let now = began + Duration::from_millis(20 * u64::from(sequence));
             stamps.write(&mut packet[12..], now - Duration::from_millis(age_ms));
             let header = Header::parse(&packet).expect("a header");
-            sink.take(now, now, &header, &packet, stamps, &mut tally);
+            sink.take(now, &Arrived::of(&header, &packet, now), stamps, &mut tally);
         }
         assert_eq!(tally.came, 3);
         assert!(tally.latency.quantile(1_000) < Duration::from_millis(11), "{tally:?}");
@@ -326,7 +328,7 @@ mod tests {
             packet.extend([0; 20]);
             stamps.write(&mut packet[12..], now);
             let header = Header::parse(&packet).expect("a header");
-            sink.take(now, now, &header, &packet, stamps, &mut tally);
+            sink.take(now, &Arrived::of(&header, &packet, now), stamps, &mut tally);
         }
         assert_eq!((tally.expected, tally.came, tally.pictures), (4, 3, 3));
         let later = now + Duration::from_millis(50);
@@ -336,7 +338,7 @@ mod tests {
         let mut repair = vec![0x80, 0x80 | 97, 0, 1, 0, 0, 0, 3, 0, 0, 0, 8, 0, 3];
         repair.extend([0x90, 0x80, 0x80, 3, 1, 0, 0]);
         let header = Header::parse(&repair).expect("a header");
-        sink.take_repair(later, &header, &repair, &mut tally);
+        sink.take_repair(later, &Arrived::of(&header, &repair, later), &mut tally);
         assert_eq!((tally.expected, tally.came, tally.pictures, tally.repeated), (4, 4, 4, 1));
         let block = sink.report(later).expect("packets came");
         assert_eq!((block.ssrc, block.fraction_lost, block.cumulative_lost), (7, 0, 0));
