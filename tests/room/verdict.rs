@@ -1,5 +1,6 @@
 //! What came of a room: holds it against what has to hold, and keeps what two runs must agree on.
 
+use crate::network::Network;
 use crate::person::Person;
 use crate::script::{LENGTH, Script};
 use crate::track::Track;
@@ -29,6 +30,9 @@ fn joined_before(person: usize) -> Duration {
     Duration::from_secs(if Script::narrow_kbps(person).is_some() { 20 } else { 8 })
 }
 const BEHIND: Duration = Duration::from_secs(3);
+/// What is said in a storm may be lost four times in a row, and SCTP waits twice as long each time: 1, 2, 4 and 8 s (RFC
+/// 9260, section 6.3.3).
+const BEHIND_IN_STORM: Duration = Duration::from_secs(16);
 
 /// What the host says of each transport.
 type Told = BTreeMap<TransportId, TransportDump>;
@@ -136,7 +140,10 @@ impl Verdict {
                 let from = world.script.stay(hearer.number).from + joined_before(hearer.number);
                 let joined = world.start + from;
                 let open = hearer.channel_open.map_or(joined, |open| open + BEFORE);
-                let stay = |at: &Instant| *at + BEHIND < *until && *at + BEHIND < *gone;
+                let behind = |at: Instant| {
+                    at + if Network::storms(at - world.start) { BEHIND_IN_STORM } else { BEHIND }
+                };
+                let stay = |at: &Instant| behind(*at) < *until && behind(*at) < *gone;
                 let owed_from = |from: Instant| -> Vec<u32> {
                     let owed = said.iter().filter(|(_, at)| from < **at && stay(at));
                     owed.map(|(number, _)| *number).collect()
