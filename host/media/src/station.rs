@@ -424,6 +424,14 @@ impl Station {
         }
     }
 
+    /// Whoever waited for a keyframe of an encoding that is needed no longer, waits no more. A relay would not bring it
+    /// any more, and it would be asked for again and again.
+    pub fn forget_unneeded(&mut self, needed: u32) {
+        for (index, standing) in self.encodings.iter_mut().enumerate() {
+            standing.wanted &= needed >> index & 1 == 1;
+        }
+    }
+
     /// Whether a keyframe of this encoding was asked for just now, or will be as soon as it may.
     #[must_use]
     pub fn is_asking(&self, encoding: u8, now: Instant) -> bool {

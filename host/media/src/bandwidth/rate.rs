@@ -355,7 +355,8 @@ impl Rate {
         };
         let most = arriving * BEYOND_ARRIVING + BEYOND_ARRIVING_BPS;
         if self.estimate < most {
-            self.set(grown.min(most).max(seen.carried()));
+            let carried = if self.capacity.is_none() { seen.carried() } else { 0.0 };
+            self.set(grown.min(most).max(carried));
         }
     }
 }

@@ -496,6 +496,7 @@ impl Engine {
         for relay in &station.relays {
             needed |= relay.demand;
         }
+        station.forget_unneeded(needed);
         for encoding in (0..count as u8).filter(|encoding| awaited >> encoding & 1 == 1) {
             station.want_keyframe(encoding, now.instant);
         }
