@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// The most answers that are kept of one call. A guest that asks more is recorded as far as it goes, and its record
-/// says so.
+/// The most answers that are kept of one call. Of a guest that asks more the rest is not kept: a replay answers that
+/// from its own store.
 const KEPT: usize = 4_096;
 /// The most bytes that they may hold.
 const KEPT_BYTES: usize = 1 << 20;

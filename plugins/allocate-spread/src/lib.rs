@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use tidegate_sdk::allocate::{
     Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup,
+    Setup, Shard,
 };
 
 const SCHEMA: &str = include_str!("../configuration.schema.json");
@@ -53,12 +53,17 @@ impl Allocate for Spread {
     fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
         let shard = match request.kind {
             PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => cluster.least_busy(|_| true),
+            _ => least_loaded(cluster),
         };
         shard
             .map(Placement::on)
             .ok_or_else(|| Refusal::full("No shard can take this: none is alive, or all drain."))
     }
+}
+
+/// One that sheds gets nothing more, as long as another does not.
+fn least_loaded(cluster: &Cluster) -> Option<Shard<'_>> {
+    cluster.least_busy(|shard| shard.shed_level() == 0).or_else(|| cluster.least_busy(|_| true))
 }
 
 tidegate_sdk::register!(allocate: Spread = Spread::default());
@@ -72,6 +77,16 @@ mod tests {
     fn placed(cluster: &Cluster) -> Result<u32, String> {
         let answer = Spread::default().place(&PlaceRequest::default(), cluster);
         answer.map(|placement| placement.row).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn one_that_sheds_gets_nothing_while_another_does_not() {
+        let mut cluster = Cluster::with_shards(2);
+        cluster.set(0, Column::Shedding, 1);
+        cluster.set(1, Column::Egress, 900);
+        assert_eq!(placed(&cluster), Ok(1));
+        cluster.set(1, Column::Shedding, 1);
+        assert_eq!(placed(&cluster), Ok(0), "somewhere it has to be");
     }
 
     #[test]
