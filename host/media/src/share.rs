@@ -222,8 +222,8 @@ fn total(claims: &[Claim]) -> u64 {
 }
 
 /// Brings what stands within the budget: higher layers go first, of the lowest rank and there the dearest; then frames
-/// of the lowest layers; then those. The first claim of the highest rank keeps its lowest layer whatever there is: with no picture at
-/// all nothing would ever show that there is room again.
+/// of the lowest layers; then those. The first claim of the highest rank keeps its lowest layer whatever there is: with
+/// no picture at all nothing would ever show that there is room again.
 fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
     let kept = first(claims);
     let tried = total(claims).max(room);
