@@ -40,6 +40,9 @@ use trend::{Trend, Usage};
 
 /// What is believed before anything is known.
 pub const START: Bitrate = Bitrate::from_kbps(600);
+/// Until the peer tells anything packets are paced as if the way carried this: all layers are allowed then, and replays
+/// run ahead of time, so what leaves in the first round trip would otherwise be a queue of seconds on a narrow way.
+const OPENING: Bitrate = Bitrate::from_kbps(4_000);
 /// The estimate's bounds.
 const LEAST: Bitrate = Bitrate::from_kbps(50);
 const MOST: Bitrate = Bitrate::from_kbps(100_000);
@@ -162,6 +165,10 @@ impl Bandwidth {
             return now;
         }
         let now_us = self.micros(now);
+        if self.heard == Heard::Nothing && self.unanswered_us.is_none() {
+            self.pacer.set(Some(bps_of(OPENING)));
+            self.probes.open(now_us);
+        }
         let at_us = self.pacer.stamp(now_us, bytes, lane);
         if let Some(sequence) = sequence {
             self.note(at_us, sequence, bytes);
@@ -243,12 +250,16 @@ impl Bandwidth {
         let now_us = self.micros(now);
         let reference_us = feedback.reference_us(self.reference_us);
         self.reference_us = Some(reference_us);
-        if self.heard != Heard::Feedback {
-            self.heard = Heard::Feedback;
-            self.probes.begin(now_us, bps_of(START));
-        }
+        let first = self.heard != Heard::Feedback;
         self.unanswered_us = None;
         self.take(now_us, reference_us, &feedback);
+        if first {
+            self.heard = Heard::Feedback;
+            if let Some(found) = self.probes.close() {
+                self.rate.raise(found);
+            }
+            self.probes.begin(now_us, bps_of(START), self.rate.estimate());
+        }
         self.judge(now_us);
         self.pace();
     }

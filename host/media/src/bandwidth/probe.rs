@@ -69,10 +69,33 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// The first bursts, around the first estimate.
-    pub(super) fn begin(&mut self, now_us: i64, start: f64) {
-        self.planned = FIRST.map(|factor| Some(factor * start));
+    /// The first bursts, around the first estimate; where the opening showed more than they could, one above that.
+    pub(super) fn begin(&mut self, now_us: i64, start: f64, known: f64) {
+        self.planned = FIRST.map(|factor| Some(factor * start).filter(|rate| *rate > known));
+        if self.planned == [None, None] {
+            self.planned[0] = Some(LATER * known);
+        }
         self.next_us = now_us + INTERVAL_US;
+    }
+
+    /// What leaves before the peer has told anything is a burst, too: from the first packet on, at `now_us` ...
+    pub(super) fn open(&mut self, now_us: i64) {
+        self.awaited[0] = Cluster {
+            rate: f64::INFINITY,
+            planned: LEAST_BYTES,
+            begun_us: now_us,
+            ended_us: i64::MAX,
+            ..Cluster::default()
+        };
+    }
+
+    /// ... up to the newest packet that the first feedback tells of. What that shows of the path, if anything.
+    pub(super) fn close(&mut self) -> Option<f64> {
+        let opening =
+            self.awaited.iter_mut().find(|cluster| cluster.ended_us == i64::MAX && !cluster.judged)?;
+        opening.judged = true;
+        opening.ended_us = self.newest_sent_us;
+        opening.found()
     }
 
     /// Plans a burst if one is worth it: more is wanted than `estimate`, and the last was a while ago.
@@ -222,7 +245,7 @@ mod tests {
     #[test]
     fn bursts_find_the_capacity_and_go_on_while_they_are_carried() {
         let mut probes = Probes::default();
-        probes.begin(0, 600e3);
+        probes.begin(0, 600e3, 600e3);
         let found = run(&mut probes, 0, 10e6, 20e6).unwrap();
         assert!((3.0e6..3.7e6).contains(&found), "all of six times the start: {found}");
         let found = run(&mut probes, 300_000, 10e6, 20e6).unwrap();
@@ -236,5 +259,36 @@ mod tests {
         assert_eq!(probes.due_us(9_000_000), None, "not wanted");
         probes.plan(9_000_000, 9.5e6, 20e6);
         assert_eq!(probes.due_us(9_000_000), Some(9_000_000));
+    }
+
+    #[test]
+    fn what_leaves_before_anything_is_told_shows_the_path_as_a_burst_does() {
+        let through = |packets: i64, capacity: f64| {
+            let (mut probes, mut free_us) = (Probes::default(), 0.0_f64);
+            probes.open(0);
+            // 1,200 bytes each millisecond are 9.6 Mbit/s.
+            for sent_us in (0..packets).map(|packet| packet * 1_000) {
+                free_us = free_us.max(sent_us as f64) + 1_200.0 * 8e6 / capacity;
+                probes.note(&Arrived { sent_us, arrival_us: free_us as i64, bytes: 1_200 });
+            }
+            let found = probes.close();
+            assert_eq!(probes.close(), None, "only once");
+            found
+        };
+        assert!((9.0e6..9.7e6).contains(&through(50, 50e6).unwrap()), "all that was sent");
+        assert!((2.7e6..3.0e6).contains(&through(50, 3e6).unwrap()), "the path's end");
+        assert_eq!(through(4, 50e6), None, "too few");
+    }
+
+    #[test]
+    fn the_first_bursts_go_beyond_what_the_opening_showed() {
+        let planned = |known| {
+            let mut probes = Probes::default();
+            probes.begin(0, 600e3, known);
+            probes.planned
+        };
+        assert_eq!(planned(600e3), [Some(1.8e6), Some(3.6e6)]);
+        assert_eq!(planned(2e6), [None, Some(3.6e6)]);
+        assert_eq!(planned(5e6), [Some(10e6), None]);
     }
 }
