@@ -320,13 +320,13 @@ fn a_signed_token_is_decided_again_without_its_signature() {
     assert!(!record.contains(&signature(&right)) && !record.contains(&signature(&wrong)));
     assert!(!record.contains(&base64(SECRET)), "nor the key that it was checked with");
     let components = vec![auth_token(keys), stock("allocate-pack"), stock("balance-steady")];
-    let replayed = replay(record.as_bytes(), Replay { components, instead: None }).unwrap();
+    let replayed = replay([record.as_bytes()], Replay { components, instead: None }).unwrap();
     assert_eq!((replayed.affected.len(), replayed.calls, replayed.decisions), (0, 2, 2), "{replayed:?}");
 
     // Another key in the configuration is another policy, and not found by its hash.
     let other = json!({ "keys": [{ "alg": "HS256", "key_base64": base64(&[9; 32]) }] });
     let components = vec![auth_token(other)];
-    let replayed = replay(record.as_bytes(), Replay { components, instead: None }).unwrap();
+    let replayed = replay([record.as_bytes()], Replay { components, instead: None }).unwrap();
     assert_eq!(replayed.calls, 0);
     assert!(replayed.warnings.iter().any(|warning| warning.contains("not given")), "{replayed:?}");
     let _ = std::fs::remove_file(&path);

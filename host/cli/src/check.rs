@@ -17,7 +17,7 @@ const OURS: &str = "tidegate:policy/";
 
 /// Prints what is known of each file; true if a host would take all of them.
 pub(crate) fn check(options: &Check, stock: Stock) -> Result<bool, CommandError> {
-    let workshop = workshop(stock, &Bounds { deadline_ms: None }, Metering::Off)?;
+    let workshop = workshop(stock, &Bounds::usual(), Metering::Off)?;
     let wanted = options.policy.map(Decision::from);
     let mut sound = true;
     for file in &options.files {

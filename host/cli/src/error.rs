@@ -1,7 +1,7 @@
 //! Why a command could not do what was asked. Knows nothing of how a plugin answered.
 
 use std::path::Path;
-use tidegate_policy::LoadError;
+use tidegate_policy::{LoadError, ReplayError};
 use tidegate_sdk::cases::CaseError;
 use tidegate_types::decision::Decision;
 
@@ -105,6 +105,24 @@ pub(crate) enum CommandError {
         /// What it serves.
         decisions: Vec<Decision>,
     },
+    /// A record cannot be decided again.
+    #[error("{path}: {error}")]
+    Record {
+        /// Which.
+        path: String,
+        /// Why.
+        error: Box<ReplayError>,
+    },
+    /// Whose place in a chain is meant?
+    #[error("{record}: {}", which(*decision, positions))]
+    Position {
+        /// Which record.
+        record: String,
+        /// Of which decision.
+        decision: Decision,
+        /// Who decided in it.
+        positions: Vec<usize>,
+    },
     /// Nothing that a host could use.
     #[error("{file}: no host would put this in force: {}", problems.join("; "))]
     Unfit {
@@ -120,8 +138,24 @@ impl CommandError {
     pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
         Self::File { path: path.display().to_string(), reason: error.to_string() }
     }
+
+    /// A record cannot be decided again.
+    pub(crate) fn record(path: &Path, error: ReplayError) -> Self {
+        Self::Record { path: path.display().to_string(), error: Box::new(error) }
+    }
 }
 
 fn names(decisions: &[Decision]) -> String {
     decisions.iter().map(|decision| decision.name()).collect::<Vec<_>>().join(" and ")
+}
+
+fn which(decision: Decision, positions: &[usize]) -> String {
+    let decision = decision.name();
+    let known = positions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match positions {
+        [] => format!("nothing in it was decided by a policy for {decision}"),
+        _ => format!(
+            "{decision} was decided by a chain: say whose place is taken by --position, one of {known}"
+        ),
+    }
 }

@@ -24,10 +24,13 @@ mod new;
 mod options;
 mod project;
 mod question;
+mod replay;
+mod replayed;
 mod run;
 mod spread;
 mod subject;
 mod trial;
+mod words;
 
 use clap::Parser as _;
 use error::CommandError;
@@ -38,10 +41,13 @@ use std::process::ExitCode;
 /// Every stock policy: its name and its component.
 pub type Stock = &'static [(&'static str, &'static [u8])];
 
+/// A replay was made, and differs.
+const OTHERWISE: u8 = 3;
+
 /// Runs the command that these arguments name, the first of which is the program's name.
 ///
 /// 0: all is well. 1: the plugin, its answer or a file is not; standard error or the list of problems says what and
-/// what to do. 2: the command line is wrong.
+/// what to do. 2: the command line is wrong. 3: decisions of a record come out otherwise.
 pub fn plugin(arguments: impl IntoIterator<Item = OsString>, stock: Stock) -> ExitCode {
     let options = match Options::try_parse_from(arguments) {
         Ok(options) => options,
@@ -50,9 +56,10 @@ pub fn plugin(arguments: impl IntoIterator<Item = OsString>, stock: Stock) -> Ex
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let otherwise = if matches!(options.command, Command::Replay(_)) { OTHERWISE } else { 1 };
     match act(options.command, stock) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(false) => ExitCode::from(otherwise),
         Err(error) => {
             eprintln!("tidegate plugin: {error}");
             ExitCode::FAILURE
@@ -69,5 +76,6 @@ fn act(command: Command, stock: Stock) -> Result<bool, CommandError> {
         Command::Bench(bench) => bench::bench(&bench, stock),
         Command::Check(check) => check::check(&check, stock),
         Command::Run(run) => run::run(&run, stock),
+        Command::Replay(replay) => replay::replay(&replay, stock),
     }
 }

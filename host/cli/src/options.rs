@@ -2,6 +2,7 @@
 //! command does.
 
 use crate::name::name;
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -31,7 +32,15 @@ pub(crate) enum Command {
     Check(Check),
     /// Ask a component one thing: a request as JSON in, the answer as JSON out
     Run(Run),
+    /// Decide what a host recorded once more, by the same components or by a changed one: what would have come out
+    /// otherwise, and at what cost
+    #[command(after_help = REPLAY_CODES)]
+    Replay(Replay),
 }
+
+/// What the end of a replay means.
+const REPLAY_CODES: &str = "A host writes a record with --record FILE. Exit codes: 0 everything comes out as in the \
+    record, 3 something comes out otherwise, 1 the record or a component cannot be used, 2 the command line is wrong.";
 
 /// `new`.
 #[derive(Clone, Debug, Args)]
@@ -93,6 +102,43 @@ pub(crate) struct Run {
     pub(crate) bounds: Bounds,
 }
 
+/// `replay`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Replay {
+    /// The record; the older file beside it (RECORD.1) is read first if it is of the same run of the host
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: PathBuf,
+
+    /// A component that decides in the place of the recorded one [default: those of the record, as far as they are
+    /// stock or still lie where the host had them]
+    #[arg(value_name = "FILE")]
+    pub(crate) component: Option<PathBuf>,
+
+    /// The decision that FILE makes [default: the only one that it serves]
+    #[arg(long, value_name = "DECISION", value_enum)]
+    pub(crate) policy: Option<Policy>,
+
+    /// In whose place of a chain, counted from 1 [default: the only one]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..).map(usize::from))]
+    pub(crate) position: Option<usize>,
+
+    /// A component of the record that lies elsewhere now; found by its digest, may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
+
+    /// A configuration as JSON that the record keeps a hash of, found by that; may be repeated, FILE gets the first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+
+    /// How many of the decisions that come out otherwise are listed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A component and its cases.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OfCases {
@@ -143,6 +189,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// As in a host.
+    pub(crate) const fn usual() -> Self {
+        Self { deadline_ms: None }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.deadline_ms.map(Duration::from_millis)
     }

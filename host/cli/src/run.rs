@@ -79,9 +79,14 @@ fn read<F: Form + Default>(options: &Run) -> Result<Asked, CommandError> {
         None => asked(&unnamed(F::default(), Vec::new(), Value::Null)),
     };
     if let Some(path) = &options.config {
-        asked.config = parse(&text(path)?).map_err(|error| CaseError { file: shown(path), ..error })?;
+        asked.config = configuration(path)?;
     }
     Ok(asked)
+}
+
+/// A configuration in a file.
+pub(crate) fn configuration(path: &Path) -> Result<Value, CommandError> {
+    parse(&text(path)?).map_err(|error| CaseError { file: shown(path), ..error }.into())
 }
 
 /// A request by itself, or with what surrounds it.

@@ -41,7 +41,7 @@ impl Subject {
                 (built(&project)?, options.policy.or(Some(project.policy)))
             }
         };
-        let bounds = Bounds { deadline_ms: None };
+        let bounds = Bounds::usual();
         let decision = decision(&workshop(stock, &bounds, Metering::Off)?, &file, policy)?;
         let cases = match decision {
             Decision::Authorize => read::<AuthorizeForm, AuthorizeExpect>(&options.cases)?,

@@ -18,6 +18,7 @@
 
 mod allowance;
 mod bindings;
+mod book;
 mod bounds;
 mod breaker;
 mod chain;
@@ -56,6 +57,8 @@ pub use config::{
 };
 pub use error::{LoadError, Problem};
 pub use plugin::Clock;
-pub use replay::{Affected, Instead, Replay, ReplayError, Replayed, replay};
+pub use replay::{
+    Affected, Cost, Instead, Replay, ReplayError, Replayed, Seated, Survey, replay, run_of, survey,
+};
 pub use runtime::{Policies, Sink};
 pub use swap::{SwapError, SwapOrder, Swapped};

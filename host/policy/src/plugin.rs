@@ -457,6 +457,11 @@ impl Plugin {
         (self.clock)()
     }
 
+    /// The most memory that one of its instances may have.
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// Its configuration as JSON.
     pub(crate) fn configuration(&self) -> &str {
         &self.configuration

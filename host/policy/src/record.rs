@@ -63,9 +63,14 @@ impl Tally {
     pub(crate) fn percentile_ns(&self, hundredths: usize) -> u64 {
         let mut sorted: Vec<u64> = self.latencies_ns.iter().copied().collect();
         sorted.sort_unstable();
-        let rank = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
-        sorted.get(rank).copied().unwrap_or(0)
+        percentile(&sorted, hundredths)
     }
+}
+
+/// What so many hundredths of them do not exceed; 0 of none.
+pub(crate) fn percentile(sorted: &[u64], hundredths: usize) -> u64 {
+    let rank = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
+    sorted.get(rank).copied().unwrap_or(0)
 }
 
 /// The last decisions, oldest first; the oldest goes when one too many comes.

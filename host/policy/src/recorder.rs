@@ -2,41 +2,38 @@
 //! decide it all again. Knows nothing of how a guest is called.
 //!
 //! ```text
-//! seats, desk ── Event ──▶ queue (bounded) ──▶ writer ──▶ FILE, one line an event; full: FILE.1 and a new FILE
+//! seats, desk ── Event ──▶ queue (bounded) ──▶ book ──▶ FILE, one line an event; full: FILE.1 and a new FILE
 //! ```
 //!
 //! Each file replays by itself: where a new one begins, all instances are made anew. What the queue has no room for is
 //! left out; the numbers of an instance's events tell a replay from where on it knows too little.
 
+use crate::book::{Book, Counts, Slip};
 use crate::config::RecordTo;
 use crate::error::LoadError;
 use crate::mask::{Mask, Masked};
 use crate::plugin::{Plugin, hexadecimal};
+use crate::record::nanos;
 use crate::tape::{Tape, Told};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_types::cluster::{CellChange, ShardRow};
 use tidegate_types::decision::{AnswerBody, DecidedBy, Decision, Failure, QuestionBody};
 use tidegate_types::{RequestNumber, Secret};
 
 /// The format's version; a replay reads its own only.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// What runs the components.
 pub(crate) const ENGINE: &str = "wasmtime 48";
 /// Events that wait for the writer; one more is left out and counted.
 const WAITING: usize = 16_384;
-/// What is written is in the file after this at the latest.
-const FLUSHED_EVERY: Duration = Duration::from_millis(200);
 
 /// The first line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +42,13 @@ pub(crate) struct Header {
     pub(crate) tidegate_record: u32,
     /// [`ENGINE`].
     pub(crate) engine: String,
-    /// What configurations are hashed with.
+    /// The host's version.
+    #[serde(default)]
+    pub(crate) program: String,
+    /// Which file of the host's run it is, from 1.
+    #[serde(default)]
+    pub(crate) file: u64,
+    /// What configurations are hashed with; drawn anew with each start of a host.
     pub(crate) salt: String,
     /// Tokens and configurations stand in it as they were.
     pub(crate) secrets: bool,
@@ -90,6 +93,8 @@ pub(crate) struct Start {
     pub(crate) configuration_hash: String,
     /// Only where the operator wanted secrets in the record.
     pub(crate) configuration: Option<Value>,
+    /// The most memory that it may have.
+    pub(crate) memory_bytes: usize,
     pub(crate) unix_ms: u64,
     pub(crate) told: Vec<Told>,
 }
@@ -105,6 +110,8 @@ pub(crate) struct Call {
     pub(crate) told: Vec<Told>,
     /// What the guest answered; [`Failure::Deadline`]: it was interrupted.
     pub(crate) answer: Result<AnswerBody, Failure>,
+    /// How long the guest took.
+    pub(crate) took_ns: u64,
 }
 
 impl Call {
@@ -126,6 +133,8 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
     pub(crate) by: Vec<DecidedBy>,
     pub(crate) result: Result<AnswerBody, Failure>,
+    /// From when a thread took it to the answer.
+    pub(crate) latency_ns: u64,
 }
 
 /// Where events go.
@@ -136,7 +145,7 @@ pub(crate) struct Recorder {
 
 struct On {
     /// `None` once it ends.
-    events: Option<SyncSender<Event>>,
+    slips: Option<SyncSender<Slip>>,
     writer: Option<JoinHandle<()>>,
     mask: Mask,
     secrets: bool,
@@ -144,7 +153,7 @@ struct On {
     /// Which file is being written: instances of an earlier one are made anew.
     file: Arc<AtomicU64>,
     instances: AtomicU64,
-    left_out: AtomicU64,
+    counts: Arc<Counts>,
 }
 
 /// One instance's own line in the record; it ends with the instance.
@@ -168,22 +177,29 @@ impl Recorder {
             .and(rand::fill(&mut salt))
             .map_err(|_| failed("the system gives no chance".into()))?;
         let salt = hexadecimal(&salt);
-        let (format, engine) = (FORMAT, ENGINE.to_owned());
-        let header = Header { tidegate_record: format, engine, salt: salt.clone(), secrets: to.secrets };
-        let file = Arc::new(AtomicU64::new(1));
-        let mut book = Book::open(to, header, file.clone()).map_err(|error| failed(error.to_string()))?;
-        let (events, waiting) = sync_channel(WAITING);
+        let header = Header {
+            tidegate_record: FORMAT,
+            engine: ENGINE.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            file: 1,
+            salt: salt.clone(),
+            secrets: to.secrets,
+        };
+        let (file, counts) = (Arc::new(AtomicU64::new(1)), Arc::new(Counts::default()));
+        let book = Book::open(to, header, file.clone(), counts.clone());
+        let mut book = book.map_err(|error| failed(error.to_string()))?;
+        let (slips, waiting) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("policy-record".into());
         let writer = thread.spawn(move || book.keep(&waiting)).map_err(|error| failed(error.to_string()))?;
         let on = On {
-            events: Some(events),
+            slips: Some(slips),
             writer: Some(writer),
             mask: if to.secrets { Mask::none() } else { Mask::new(key) },
             secrets: to.secrets,
             salt,
             file,
             instances: AtomicU64::new(0),
-            left_out: AtomicU64::new(0),
+            counts,
         };
         Ok(Self { on: Some(Arc::new(on)) })
     }
@@ -195,7 +211,12 @@ impl Recorder {
 
     /// How many events were left out because the file did not keep up.
     pub(crate) fn left_out(&self) -> u64 {
-        self.on.as_ref().map_or(0, |on| on.left_out.load(Ordering::Relaxed))
+        self.on.as_ref().map_or(0, |on| on.counts.left_out.load(Ordering::Relaxed))
+    }
+
+    /// How many events wait for the writer.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.on.as_ref().map_or(0, |on| on.counts.waiting.load(Ordering::Relaxed))
     }
 
     /// An instance begins.
@@ -212,6 +233,7 @@ impl Recorder {
             origin: plugin.origin().into(),
             configuration_hash: configuration_hash(&on.salt, configuration),
             configuration: on.secrets.then(|| serde_json::from_str(configuration).unwrap_or_default()),
+            memory_bytes: plugin.memory_bytes(),
             unix_ms,
             told,
         };
@@ -222,7 +244,7 @@ impl Recorder {
     /// A question is settled.
     pub(crate) fn decided(&self, decided: impl FnOnce() -> Decided) {
         if let Some(on) = &self.on {
-            on.put(Event::Decision(Box::new(decided())));
+            on.put(Slip { file: None, event: Event::Decision(Box::new(decided())) });
         }
     }
 }
@@ -232,18 +254,26 @@ impl Track {
     pub(crate) fn met(&mut self, what: impl FnOnce() -> What) {
         let Some(on) = &self.on else { return };
         self.events += 1;
-        on.put(Event::Instance { instance: self.instance, event: self.events, what: what() });
+        let event = Event::Instance { instance: self.instance, event: self.events, what: what() };
+        on.put(Slip { file: Some(self.file), event });
     }
 
-    /// Its instance was called.
+    /// Now, where it is kept how long calls take.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.on.is_some().then(Instant::now)
+    }
+
+    /// Its instance was called, and answers now.
     pub(crate) fn called(
         &mut self,
         number: RequestNumber,
+        began: Option<Instant>,
         question: impl FnOnce() -> QuestionBody,
         told: impl FnOnce() -> Vec<Told>,
         answer: impl FnOnce() -> Result<AnswerBody, Failure>,
     ) {
         let Some(on) = self.on.clone() else { return };
+        let took_ns = nanos(began.map_or(Duration::ZERO, |began| began.elapsed()));
         self.met(|| {
             let question = question();
             let token = match &question {
@@ -251,7 +281,8 @@ impl Track {
                 QuestionBody::Place(_) | QuestionBody::Balance(_) => "",
             };
             let (token, masked) = on.mask.token(token);
-            What::Call(Box::new(Call { number, question, token, masked, told: told(), answer: answer() }))
+            let (told, answer) = (told(), answer());
+            What::Call(Box::new(Call { number, question, token, masked, told, answer, took_ns }))
         });
     }
 
@@ -268,9 +299,13 @@ impl Drop for Track {
 }
 
 impl On {
-    fn put(&self, event: Event) {
-        let kept = self.events.as_ref().is_some_and(|events| events.try_send(event).is_ok());
-        if !kept && self.left_out.fetch_add(1, Ordering::Relaxed) == 0 {
+    fn put(&self, slip: Slip) {
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.slips.as_ref().is_some_and(|slips| slips.try_send(slip).is_ok()) {
+            return;
+        }
+        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.counts.left_out.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!("the record does not keep up: some of what was decided is left out of it");
         }
     }
@@ -278,7 +313,7 @@ impl On {
 
 impl Drop for On {
     fn drop(&mut self) {
-        drop(self.events.take());
+        drop(self.slips.take());
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -289,74 +324,4 @@ impl Drop for On {
 /// as signing keys are.
 pub(crate) fn configuration_hash(salt: &str, configuration: &str) -> String {
     hexadecimal(&digest(&SHA256, format!("{salt}{configuration}").as_bytes()).as_ref()[..16])
-}
-
-/// The file.
-struct Book {
-    path: PathBuf,
-    most_bytes: u64,
-    header: Header,
-    number: Arc<AtomicU64>,
-    file: BufWriter<File>,
-    bytes: u64,
-}
-
-impl Book {
-    fn open(to: &RecordTo, header: Header, number: Arc<AtomicU64>) -> std::io::Result<Self> {
-        let file = BufWriter::new(create(&to.path)?);
-        // Two files together stay below the bound.
-        let mut book =
-            Self { path: to.path.clone(), most_bytes: to.bytes / 2, header, number, file, bytes: 0 };
-        book.write(&Event::Header(book.header.clone()))?;
-        Ok(book)
-    }
-
-    /// Writes until nobody can send any more. A full disk ends the record, not the host.
-    fn keep(&mut self, events: &Receiver<Event>) {
-        // Without the right to it, it writes at the host's own priority.
-        let _ = rustix::process::setpriority_process(None, 10);
-        loop {
-            let written = match events.recv_timeout(FLUSHED_EVERY) {
-                Ok(event) => self.write(&event),
-                Err(RecvTimeoutError::Timeout) => self.file.flush(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            if let Err(error) = written {
-                tracing::error!(path = %self.path.display(), %error, "the record ends here: it cannot be written");
-                return;
-            }
-        }
-        let _ = self.file.flush();
-    }
-
-    fn write(&mut self, event: &Event) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(event)?;
-        line.push(b'\n');
-        if self.bytes > 0 && self.bytes + line.len() as u64 > self.most_bytes {
-            self.turn()?;
-        }
-        self.bytes += line.len() as u64;
-        self.file.write_all(&line)
-    }
-
-    /// The file is full: it becomes the older one, and a new one begins.
-    fn turn(&mut self) -> std::io::Result<()> {
-        self.file.flush()?;
-        let mut older = self.path.clone().into_os_string();
-        older.push(".1");
-        std::fs::rename(&self.path, older)?;
-        self.file = BufWriter::new(create(&self.path)?);
-        self.bytes = 0;
-        self.number.fetch_add(1, Ordering::Relaxed);
-        self.write(&Event::Header(self.header.clone()))
-    }
-}
-
-/// For its owner alone: names and claims of people stand in it.
-fn create(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

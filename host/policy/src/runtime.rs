@@ -153,6 +153,12 @@ impl Policies {
         self.office.recorder.left_out()
     }
 
+    /// How many events are on their way to the record on disk.
+    #[must_use]
+    pub fn record_waiting(&self) -> u64 {
+        self.office.recorder.waiting()
+    }
+
     /// Ends all threads. Questions that still wait are answered `unavailable`; one under way ends by its deadline.
     pub fn stop(self) {
         drop(self);
@@ -391,6 +397,7 @@ impl Office {
             decision,
             by: record.by.clone(),
             result: ruling.result.clone(),
+            latency_ns: record.latency_ns,
         });
         self.records().push(record);
         ruling

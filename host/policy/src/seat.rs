@@ -249,9 +249,11 @@ fn authorize_once(
     around: &Surroundings<'_>,
     request: &AuthorizeRequest,
 ) -> Result<AuthorizeAnswer, Failure> {
+    let began = track.began();
     let answer = decider.authorize(request);
     let question = || QuestionBody::Authorize(Box::new(request.clone()));
-    track.called(around.number, question, || told(decider), || answer.clone().map(AnswerBody::Authorize));
+    let given = || answer.clone().map(AnswerBody::Authorize);
+    track.called(around.number, began, question, || told(decider), given);
     answer
 }
 
@@ -271,8 +273,9 @@ fn fed<D: host::Fed + ?Sized>(
 ) -> Result<AnswerBody, Failure> {
     let mut once = |position: &mut Position| {
         catch_up(decider, position, track, around)?;
+        let began = track.began();
         let answer = ask(decider);
-        track.called(around.number, || question.clone(), || told(decider), || answer.clone());
+        track.called(around.number, began, || question.clone(), || told(decider), || answer.clone());
         answer
     };
     match once(position) {

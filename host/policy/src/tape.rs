@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// The most answers that are kept of one call. Of a guest that asks more the rest is not kept: a replay answers that
-/// from its own store.
+/// The most answers that are kept of one call. Of a guest that asks more the rest is not kept, and [`Told::Cut`] says so:
+/// a replay answers that from its own store, and is not exact from there on.
 const KEPT: usize = 4_096;
 /// The most bytes that they may hold.
 const KEPT_BYTES: usize = 1 << 20;
@@ -26,6 +26,8 @@ pub(crate) enum Told {
     Keys { prefix: String, after: String, limit: u32, keys: Vec<String> },
     /// Whether a signature was right. Neither key nor message is kept.
     Verify { algorithm: String, result: Result<bool, String> },
+    /// The last one: there was more than is kept.
+    Cut,
 }
 
 impl Told {
@@ -51,6 +53,7 @@ impl Told {
             Self::Set { key, .. } | Self::Replace { key, .. } | Self::Remove { key, .. } => key.len(),
             Self::Keys { keys, .. } => keys.iter().map(String::len).sum(),
             Self::Verify { algorithm, .. } => algorithm.len(),
+            Self::Cut => 0,
         }
     }
 }
@@ -102,6 +105,10 @@ impl Tape {
                 *bytes += answer.bytes();
                 if told.len() < KEPT && *bytes <= KEPT_BYTES {
                     told.push(answer.clone());
+                } else if told.last() != Some(&Told::Cut) {
+                    // What comes after it is not kept either: it would be played too early.
+                    *bytes = KEPT_BYTES + 1;
+                    told.push(Told::Cut);
                 }
                 answer
             }

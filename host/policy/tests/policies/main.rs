@@ -7,6 +7,7 @@ mod desk;
 mod fed;
 mod guest;
 mod misdeeds;
+mod recorded;
 mod refused;
 mod replayed;
 mod sandboxed;
