@@ -1,6 +1,9 @@
 //! The stock policies as the build embeds them, asked in the real sandbox with the host's real checks of
 //! signatures. Knows nothing of rooms and media.
 
+#[path = "stock_policies/herd.rs"]
+mod herd;
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{

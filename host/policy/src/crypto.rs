@@ -4,11 +4,16 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest message: a host function cannot be interrupted, so it must be short.
 const MESSAGE_BYTES: usize = 65_536;
 /// The longest key, in bytes; an RSA key of 8,192 bits takes 1.5 KB as PEM.
 const KEY_BYTES: usize = 8_192;
+/// The most public keys that are kept as they were read; as many as the stock policy takes. One more is read anew each
+/// time that it comes after all the others.
+const KEYS: usize = 16;
 
 /// Why a signature could not be checked; the codes of `host-crypto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,21 +26,63 @@ pub(crate) enum CryptoError {
     TooLarge,
 }
 
-/// Is `signature` one of `message` under `key`? Algorithms are named as in RFC 7518.
-pub(crate) fn verify(
-    algorithm: &str,
-    key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-) -> Result<bool, CryptoError> {
-    if message.len() > MESSAGE_BYTES || key.len() > KEY_BYTES || signature.len() > KEY_BYTES {
-        return Err(CryptoError::TooLarge);
+/// Public keys that were read lately, the last one first: reading one costs a good part of a check.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(Mutex<VecDeque<Known>>);
+
+/// One key: as it was given, and as it was read.
+#[derive(Debug)]
+struct Known {
+    algorithm: String,
+    given: Vec<u8>,
+    read: Arc<ParsedPublicKey>,
+}
+
+impl Keys {
+    /// Is `signature` one of `message` under `key`? Algorithms are named as in RFC 7518.
+    pub(crate) fn verify(
+        &self,
+        algorithm: &str,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, CryptoError> {
+        if message.len() > MESSAGE_BYTES || key.len() > KEY_BYTES || signature.len() > KEY_BYTES {
+            return Err(CryptoError::TooLarge);
+        }
+        let public = |kind: &'static dyn VerificationAlgorithm| {
+            Ok(self.read(algorithm, kind, key)?.verify_sig(message, signature).is_ok())
+        };
+        match algorithm {
+            "HS256" => hs256(key, message, signature),
+            "RS256" => public(&RSA_PKCS1_2048_8192_SHA256),
+            "ES256" => public(&ECDSA_P256_SHA256_FIXED),
+            _ => Err(CryptoError::UnknownAlgorithm),
+        }
     }
-    match algorithm {
-        "HS256" => hs256(key, message, signature),
-        "RS256" => public(&RSA_PKCS1_2048_8192_SHA256, key, message, signature),
-        "ES256" => public(&ECDSA_P256_SHA256_FIXED, key, message, signature),
-        _ => Err(CryptoError::UnknownAlgorithm),
+
+    /// The key, which is kept for the next time if it is one.
+    fn read(
+        &self,
+        algorithm: &str,
+        kind: &'static dyn VerificationAlgorithm,
+        given: &[u8],
+    ) -> Result<Arc<ParsedPublicKey>, CryptoError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = known.iter().position(|key| key.algorithm == algorithm && key.given == given);
+        if let Some(key) = at.and_then(|at| known.remove(at)) {
+            let read = key.read.clone();
+            known.push_front(key);
+            return Ok(read);
+        }
+        let read = Arc::new(public_key(kind, given)?);
+        known.truncate(KEYS - 1);
+        known.push_front(Known {
+            algorithm: algorithm.to_owned(),
+            given: given.to_vec(),
+            read: read.clone(),
+        });
+        Ok(read)
     }
 }
 
@@ -47,16 +94,13 @@ fn hs256(key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoErr
     Ok(hmac::verify(&key, message, signature).is_ok())
 }
 
-fn public(
-    algorithm: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-) -> Result<bool, CryptoError> {
-    let decoded = key.starts_with(b"-----").then(|| pem(key).ok_or(CryptoError::BadKey)).transpose()?;
-    let der = decoded.as_deref().unwrap_or(key);
-    let key = ParsedPublicKey::new(algorithm, der).map_err(|_| CryptoError::BadKey)?;
-    Ok(key.verify_sig(message, signature).is_ok())
+/// From SPKI, as DER or PEM.
+fn public_key(
+    kind: &'static dyn VerificationAlgorithm,
+    given: &[u8],
+) -> Result<ParsedPublicKey, CryptoError> {
+    let decoded = given.starts_with(b"-----").then(|| pem(given).ok_or(CryptoError::BadKey)).transpose()?;
+    ParsedPublicKey::new(kind, decoded.as_deref().unwrap_or(given)).map_err(|_| CryptoError::BadKey)
 }
 
 /// The bytes of a `PUBLIC KEY` (RFC 7468).
@@ -95,13 +139,17 @@ const fn base64_digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CryptoError, base64, verify};
+    use super::{CryptoError, KEYS, Keys, base64};
     use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::rsa::KeySize;
     use aws_lc_rs::signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
     };
+
+    fn verify(algorithm: &str, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+        Keys::default().verify(algorithm, key, message, signature)
+    }
 
     /// The example of RFC 7515, appendix A.1.
     #[test]
@@ -168,5 +216,28 @@ mod tests {
         assert_eq!(verify("HS256", b"", b"m", b""), Err(CryptoError::BadKey));
         assert_eq!(verify("RS256", b"-----BEGIN", b"m", b""), Err(CryptoError::BadKey));
         assert_eq!(verify("HS256", b"k", &[0; 65_537], b""), Err(CryptoError::TooLarge));
+    }
+
+    #[test]
+    fn a_key_that_was_read_is_the_same_key_and_old_ones_go() {
+        let keys = Keys::default();
+        let random = SystemRandom::new();
+        let known = || keys.0.lock().expect("no panic").len();
+        let signed = |pair: &EcdsaKeyPair| pair.sign(&random, b"message").expect("a signature");
+        let pairs: Vec<EcdsaKeyPair> = (0..=KEYS)
+            .map(|_| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair"))
+            .collect();
+        let ders: Vec<Vec<u8>> = pairs.iter().map(|pair| der_of(pair.public_key())).collect();
+        for _ in 0..3 {
+            for (index, (pair, der)) in pairs.iter().zip(&ders).enumerate() {
+                let other = signed(&pairs[(index + 1) % pairs.len()]);
+                assert_eq!(keys.verify("ES256", der, b"message", signed(pair).as_ref()), Ok(true));
+                assert_eq!(keys.verify("ES256", der, b"message", other.as_ref()), Ok(false));
+                assert!(known() <= KEYS, "{}", known());
+            }
+        }
+        // A key is one for its algorithm only, and what is none is not kept.
+        assert_eq!(keys.verify("RS256", &ders[KEYS], b"message", b""), Err(CryptoError::BadKey));
+        assert_eq!(known(), KEYS);
     }
 }

@@ -7,22 +7,29 @@
 use crate::bounds;
 use crate::config::{PluginConfig, PolicyConfig, Source};
 use crate::feed::Cluster;
+use crate::meet::meet;
 use crate::plugin::{Decider, Loader, Plugin};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidegate_types::cluster::{Column, ShardRow};
 use tidegate_types::decision::{
-    Action, AnswerBody, Attr, AuthorizeRequest, BalanceCause, BalanceRequest, Decision, Failure, Moment,
-    PlaceAnswer, PlaceKind, PlaceRequest, QuestionBody,
+    Action, AnswerBody, Attr, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
+    Failure, Grant, Moment, Parent, PlaceAnswer, PlaceKind, PlaceRequest, QuestionBody,
 };
 use tidegate_types::{Place, Secret};
 
 /// What an input may fill of a guest's memory, in bytes.
 const IMAGE_BYTES: usize = 65_536;
-/// An answer within its bounds is no larger as JSON: texts and lists of every kind at their longest, all of it escaped.
-const JSON_BYTES: usize = 4 << 20;
+/// The longest text and list of an answer that passes, as the interface tells authors; whatever field they stand in.
+const TEXT_BYTES: usize = 1_024;
+const LIST_ENTRIES: usize = 64;
+/// ... of two grants that met: what one names and what the other names.
+const MET_ENTRIES: usize = 2 * LIST_ENTRIES;
 const SHARDS: u16 = 3;
+/// Where a relay may be copied from.
+const PARENT: Place = Place::local(1);
 
 const ECHOES: [(Decision, &[u8]); 3] = [
     (Decision::Authorize, include_bytes!("../fixtures/echo-authorize.wasm")),
@@ -35,16 +42,17 @@ thread_local! {
     static DECIDERS: RefCell<[Option<Decider>; 3]> = RefCell::default();
 }
 
-/// The first byte chooses the decision. Four bytes say where in the rest the answer begins, counted from its ninth byte;
-/// texts and lists are named by address: the rest begins at 1,048,576.
+/// The first byte chooses the decision; with its highest bit a placement is a relay's. Four bytes say where in the rest
+/// the answer begins, counted from its ninth byte; texts and lists are named by address: the rest begins at 1,048,576.
 ///
 /// # Panics
-/// If an answer passes that is beyond its bounds; or if the fixtures are not those of this version.
+/// If an answer passes that is beyond its bounds, or contradicts its question; or if the fixtures are not those of this
+/// version.
 pub fn fuzz_answers(bytes: &[u8]) {
-    let Some((which, image)) = bytes.split_first() else { return };
-    let which = usize::from(*which) % ECHOES.len();
+    let Some((&first, image)) = bytes.split_first() else { return };
+    let which = usize::from(first & 0x7f) % ECHOES.len();
     let image = nibbles(&image[..image.len().min(IMAGE_BYTES)]);
-    let question = question(ECHOES[which].0, image);
+    let question = question(ECHOES[which].0, image, first & 0x80 != 0);
     let answer = DECIDERS.with_borrow_mut(|deciders| {
         let mut decider = deciders[which].take().unwrap_or_else(|| instance(which));
         let answer = ask(&mut decider, &question);
@@ -53,13 +61,49 @@ pub fn fuzz_answers(bytes: &[u8]) {
         }
         answer
     });
-    let Ok(answer) = answer else { return };
-    if bounds::check(&question, &answer).is_ok() {
-        let json = serde_json::to_string(&answer).expect("an answer has a form in JSON");
-        assert!(json.len() <= JSON_BYTES, "{} bytes", json.len());
-        if let AnswerBody::Place(PlaceAnswer::Place(placement)) = &answer {
-            assert!((0..SHARDS).any(|shard| placement.place == Place::local(shard)), "{placement:?}");
+    if let Ok(answer) = answer
+        && bounds::check(&question, &answer).is_ok()
+    {
+        sound(&question, &answer);
+    }
+}
+
+/// What holds of an answer that passed, told otherwise than by the code that let it pass.
+fn sound(question: &QuestionBody, answer: &AnswerBody) {
+    within(&json(answer), LIST_ENTRIES);
+    match (question, answer) {
+        (QuestionBody::Place(request), AnswerBody::Place(PlaceAnswer::Place(placement))) => {
+            let place = placement.place;
+            match request.kind {
+                PlaceKind::Relay => assert_eq!(place, PARENT, "{placement:?}"),
+                _ => assert!((0..SHARDS).any(|shard| place == Place::local(shard)), "{placement:?}"),
+            }
         }
+        (_, AnswerBody::Authorize(AuthorizeAnswer::Grant(grant))) => {
+            // What another policy of the chain allowed, and what this one would have.
+            for other in [Grant::open(), grant.clone()] {
+                if let Ok((met, _)) = meet(other, grant.clone()) {
+                    within(&json(&met), MET_ENTRIES);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn json(answer: &impl serde::Serialize) -> Value {
+    serde_json::to_value(answer).expect("an answer has a form in JSON")
+}
+
+fn within(value: &Value, entries: usize) {
+    match value {
+        Value::String(text) => assert!(text.len() <= TEXT_BYTES, "a text of {} bytes", text.len()),
+        Value::Array(list) => {
+            assert!(list.len() <= entries, "a list of {} entries", list.len());
+            list.iter().for_each(|value| within(value, entries));
+        }
+        Value::Object(fields) => fields.values().for_each(|value| within(value, entries)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -69,7 +113,7 @@ fn nibbles(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect()
 }
 
-fn question(decision: Decision, image: String) -> QuestionBody {
+fn question(decision: Decision, image: String, relay: bool) -> QuestionBody {
     match decision {
         Decision::Authorize => QuestionBody::Authorize(Box::new(AuthorizeRequest {
             action: Action::Join,
@@ -87,13 +131,13 @@ fn question(decision: Decision, image: String) -> QuestionBody {
             attrs: Vec::new(),
         })),
         Decision::Allocate => QuestionBody::Place(Box::new(PlaceRequest {
-            kind: PlaceKind::Transport,
+            kind: if relay { PlaceKind::Relay } else { PlaceKind::Transport },
             room: Some(image),
             router_at: Vec::new(),
             expected_ingress_kbps: 0,
             expected_egress_kbps: 0,
             region_hint: None,
-            parents: Vec::new(),
+            parents: if relay { vec![Parent { place: PARENT, depth: 0, fan_out: 0 }] } else { Vec::new() },
             moment: Moment::default(),
             attrs: Vec::new(),
         })),

@@ -18,22 +18,27 @@ pub(crate) struct Shared {
     /// Outlives a swap.
     store: Arc<Mutex<Store>>,
     journal: Mutex<Journal>,
+    /// What signatures are checked with.
+    keys: crypto::Keys,
 }
 
 impl Shared {
     pub(crate) fn new(plugin: String) -> Arc<Self> {
-        Arc::new(Self { store: Arc::default(), journal: Mutex::new(Journal::new(plugin)) })
+        Self::remembering(Arc::default(), plugin)
     }
 
     /// For one that takes this one's place: the same memory, a voice of its own.
     pub(crate) fn heir(&self, plugin: String) -> Arc<Self> {
-        Arc::new(Self { store: self.store.clone(), journal: Mutex::new(Journal::new(plugin)) })
+        Self::remembering(self.store.clone(), plugin)
     }
 
     /// For one on trial: a copy of the memory, so that nothing that it writes counts.
     pub(crate) fn copy(&self, plugin: String) -> Arc<Self> {
-        let store = Arc::new(Mutex::new(self.store().clone()));
-        Arc::new(Self { store, journal: Mutex::new(Journal::new(plugin)) })
+        Self::remembering(Arc::new(Mutex::new(self.store().clone())), plugin)
+    }
+
+    fn remembering(store: Arc<Mutex<Store>>, plugin: String) -> Arc<Self> {
+        Arc::new(Self { store, journal: Mutex::new(Journal::new(plugin)), keys: crypto::Keys::default() })
     }
 
     /// The policy's memory.
@@ -179,8 +184,8 @@ impl host_crypto::Host for HostState {
         message: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<bool, String> {
-        let now =
-            || crypto::verify(&algorithm, &key, &message, &signature).map_err(|error| error.to_string());
+        let keys = &self.shared.keys;
+        let now = || keys.verify(&algorithm, &key, &message, &signature).map_err(|error| error.to_string());
         if self.tape.is_off() {
             return now();
         }

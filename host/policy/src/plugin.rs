@@ -54,6 +54,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Loads plugins into one engine.
 pub struct Loader {
     engine: Engine,
+    /// Whether it counts what guests compute.
+    metered: bool,
     linker: Linker<HostState>,
     memory_bytes: usize,
     lookups: Vec<String>,
@@ -66,20 +68,25 @@ impl Loader {
     /// # Errors
     /// [`LoadError::Runtime`] if the system has not the address space for it.
     pub fn new(config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
-        Self::with_engine(engine::engine(config)?, config, clock)
+        Self::with_engine(engine::engine(config)?, false, config, clock)
     }
 
     /// The same, with an engine that counts what guests compute.
     pub(crate) fn metered(config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
-        Self::with_engine(engine::metered(config)?, config, clock)
+        Self::with_engine(engine::metered(config)?, true, config, clock)
     }
 
-    fn with_engine(engine: Engine, config: &PolicyConfig, clock: Clock) -> Result<Self, LoadError> {
+    fn with_engine(
+        engine: Engine,
+        metered: bool,
+        config: &PolicyConfig,
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
         let mut linker = Linker::new(&engine);
         Every::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)
             .map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })?;
         let lookups = config.lookups.keys().cloned().collect();
-        Ok(Self { engine, linker, memory_bytes: config.memory_bytes, lookups, clock })
+        Ok(Self { engine, metered, linker, memory_bytes: config.memory_bytes, lookups, clock })
     }
 
     /// The engine; its epoch is to be moved on by one each [`engine::TICK`].
@@ -162,6 +169,7 @@ impl Loader {
             configuration: config.configuration.to_string(),
             lookups: self.lookups.clone(),
             memory_bytes: self.memory_of(config),
+            metered: self.metered,
             clock: self.clock.clone(),
         })
     }
@@ -377,6 +385,7 @@ pub struct Plugin {
     configuration: String,
     lookups: Vec<String>,
     memory_bytes: usize,
+    metered: bool,
     clock: Clock,
 }
 
@@ -514,8 +523,11 @@ impl Plugin {
         store.set_hostcall_fuel(COPIED_BYTES);
         store.epoch_deadline_callback(|store| Ok(store.data().allowance.at_tick()));
         store.set_epoch_deadline(1);
-        // Refused by an engine that does not meter, which needs none.
-        let _ = store.set_fuel(FUEL);
+        // An engine that does not meter would answer with an error, whose making costs as much as the instance where
+        // errors keep their backtraces.
+        if self.metered {
+            let _ = store.set_fuel(FUEL);
+        }
         let instance = self.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
         Ok((store, instance))
     }

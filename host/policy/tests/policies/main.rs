@@ -12,4 +12,5 @@ mod refused;
 mod replayed;
 mod sandboxed;
 mod swapped;
+mod swapped_under_load;
 mod together;

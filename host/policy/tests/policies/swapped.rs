@@ -2,9 +2,6 @@
 
 use crate::desk::{Desk, config, config_with, granted, join, open, order, place, plugin, refused, shard};
 use crate::guest::{GRANT, GRANT_TEST, Guest, PLACEMENT, REFUSAL};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tidegate_policy::{LoadError, SwapError, SwapOrder};
 use tidegate_types::decision::{Decision, DecisionRecord, PolicyInfo};
 
@@ -120,70 +117,4 @@ fn the_shadow_decides_too_and_does_not_count_until_it_is_put_in_force() {
     assert!(info(&desk).shadow.is_none());
     assert_eq!(info(&desk).digest, swapped.generation.digest);
     assert!(matches!(desk.policies.dismiss(Decision::Authorize, 1), Err(SwapError::NoShadow(_))));
-}
-
-#[test]
-fn no_join_is_lost_while_policies_are_swapped_and_each_meets_one_generation_of_each() {
-    const SWAPS: usize = 100;
-    let mut config = config_with(Decision::Authorize, answering(GRANT));
-    config.authorize_next = vec![plugin("second", answering(GRANT_TEST).build())];
-    config.records = 1 << 20;
-    // Lost is what is never answered, or not decided; how soon on a busy machine is the bench's business.
-    config.deadlines.authorize = Duration::from_secs(20);
-    let desk = open(config);
-    let done = AtomicBool::new(false);
-    let (mut asked, mut answered) = (0, 0);
-    let mut even = BTreeMap::from([(1, true), (2, true)]);
-    std::thread::scope(|scope| {
-        let swaps = scope.spawn(|| {
-            let mut made = BTreeMap::new();
-            for turn in 0..SWAPS {
-                let position = turn % 2 + 1;
-                let odd = turn / 2 % 2 == 0;
-                let kind = match (position, odd) {
-                    (1, true) => answering(REFUSAL),
-                    (1, false) => answering(GRANT),
-                    (_, true) => answering(GRANT_TEST).decide(format!("(nop) (i32.const {GRANT})")),
-                    (_, false) => answering(GRANT_TEST),
-                };
-                let order = SwapOrder { position, ..order(Decision::Authorize, kind) };
-                let swapped = desk.policies.swap(order).unwrap_or_else(|error| panic!("{error}"));
-                made.insert(swapped.generation.generation, !odd);
-            }
-            done.store(true, Ordering::Relaxed);
-            made
-        });
-        while !done.load(Ordering::Relaxed) || answered < asked {
-            while asked - answered < 50 && !done.load(Ordering::Relaxed) {
-                desk.send(join(1));
-                asked += 1;
-            }
-            if answered < asked {
-                assert!(desk.receive().result.is_ok(), "no join is lost");
-                answered += 1;
-            }
-        }
-        even.extend(swaps.join().expect("every swap is done"));
-    });
-    assert!(asked >= 1_000, "{asked} joins");
-    let last = loop {
-        let records = desk.policies.records(usize::MAX);
-        if records.len() == asked {
-            break records;
-        }
-        std::thread::yield_now();
-    };
-    for record in &last {
-        let by = &record.by;
-        assert_eq!(by.len(), 2, "{record:?}");
-        let (one, other) = (even[&by[0].generation], even[&by[1].generation]);
-        // What it answered is what those two generations answer, and nothing between.
-        let expected = match (one, other) {
-            (false, _) => "go away",
-            (true, true) => "\"identity\":\"test\"",
-            (true, false) => "\"identity\":null",
-        };
-        assert!(record.outcome.contains(expected), "{expected} in {record:?}");
-        assert_eq!(by[1].asked, one, "a refusal ends the asking: {record:?}");
-    }
 }
