@@ -76,6 +76,12 @@ fn run_takes_configuration_and_cluster() {
     assert_eq!(author.plugin(&arguments).json()["answer"]["place"]["row"], 1);
     author.write("other.json", json!({ "egress_kpbs": 1 }).to_string());
     author.plugin(&arguments).ended(1, &["does not accept its configuration", "egress_kpbs"]);
+    author.write("other.json", json!({ "egress_kbps": 0, "transports": "many", "cpu": 1 }).to_string());
+    let egress = "/egress_kbps: wants a whole number of at least 1, found 0";
+    let transports = "/transports: wants a whole number of at least 1, found a text of 4 characters";
+    author
+        .plugin(&arguments)
+        .ended(1, &[egress, transports, "/cpu: is no setting here; there are cpu_permille"]);
 }
 
 #[test]

@@ -100,7 +100,17 @@ pub enum LoadError {
         /// What went wrong.
         reason: String,
     },
-    /// It does not accept its configuration.
+    /// The schema that it gives of its configuration is none that this host can hold it to.
+    #[error("{origin}: its configuration's schema cannot be used: {}", told(pointer, reason))]
+    Schema {
+        /// Which component.
+        origin: String,
+        /// Where in the schema, as a JSON pointer; empty for the whole.
+        pointer: String,
+        /// What is wrong there, and what to do.
+        reason: String,
+    },
+    /// It does not accept its configuration, or its schema does not.
     #[error("{origin}: does not accept its configuration: {}", list(problems))]
     Configuration {
         /// Which component.
@@ -144,9 +154,10 @@ pub struct Problem {
 }
 
 fn list(problems: &[Problem]) -> String {
-    let line = |problem: &Problem| match problem.pointer.as_str() {
-        "" => problem.message.clone(),
-        pointer => format!("{pointer}: {}", problem.message),
-    };
+    let line = |problem: &Problem| told(&problem.pointer, &problem.message);
     problems.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn told(pointer: &str, message: &str) -> String {
+    if pointer.is_empty() { message.to_owned() } else { format!("{pointer}: {message}") }
 }

@@ -45,6 +45,7 @@ mod recorder;
 mod replay;
 mod runtime;
 pub mod sandbox;
+mod schema;
 mod seat;
 mod slot;
 mod store;

@@ -17,6 +17,7 @@ use crate::feed;
 use crate::host;
 use crate::imports::{HostState, Shared};
 use crate::instance::{Fed, Guest};
+use crate::schema::Schema;
 use crate::tape::{Tape, Told};
 use crate::wasi;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -532,12 +533,13 @@ impl Plugin {
         Ok((store, instance))
     }
 
-    /// Asks for name and version, tries the configuration, and sees that the decision can be called, in an instance that
-    /// is thrown away.
+    /// Asks for name, version and schema, tries the configuration, and sees that the decision can be called, in an
+    /// instance that is thrown away.
     fn introduce(&mut self) -> Result<(), LoadError> {
         let (mut store, instance) = self.open(START_TIME, Tape::off(), self.unix_ms())?;
         let lifecycle = self.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
         let description = lifecycle.call_describe(&mut store).map_err(|error| self.failed(&error))?;
+        self.hold_against(&description.configuration_schema)?;
         self.configure(&mut store, &instance)?;
         self.decider_of(store, &instance)
             .map_err(|error| LoadError::Invalid { origin: self.label.clone(), reason: one_line(&error) })?;
@@ -548,6 +550,21 @@ impl Plugin {
         self.name = description.name;
         self.version = description.version;
         Ok(())
+    }
+
+    /// Is the configuration as the plugin's own schema wants it?
+    fn hold_against(&self, schema: &str) -> Result<(), LoadError> {
+        let schema = Schema::read(schema).map_err(|unusable| LoadError::Schema {
+            origin: self.label.clone(),
+            pointer: unusable.pointer,
+            reason: unusable.reason,
+        })?;
+        let given = serde_json::from_str(&self.configuration).unwrap_or_default();
+        let problems = schema.map(|schema| schema.problems(&given)).unwrap_or_default();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(LoadError::Configuration { origin: self.label.clone(), problems })
     }
 
     fn configure(

@@ -6,19 +6,15 @@
 //! with the fewest transports, reported and promised, come first.
 
 use serde::Deserialize;
-use tidegate_sdk::allocate::{
-    Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup, Shard,
-};
+use tidegate_sdk::allocate::{Choose, Cluster, Column, PlaceRequest, Shard};
 
-const SCHEMA: &str = include_str!("../configuration.schema.json");
 /// Differences of CPU below this, in thousandths of a core, say nothing.
 const ALIKE_PERMILLE: u64 = 10;
 
-/// What an operator may set.
+/// The shard with the least CPU.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+struct LeastCpu {
     /// CPU from which a shard counts as full, in thousandths of a core.
     cpu_permille: u64,
     /// Refuse when every shard is full, instead of placing on the one with the least CPU.
@@ -27,54 +23,25 @@ struct Configuration {
     relay_fan_out: u32,
 }
 
-impl Default for Configuration {
+impl Default for LeastCpu {
     fn default() -> Self {
         Self { cpu_permille: 700, refuse_when_full: false, relay_fan_out: 8 }
     }
 }
 
-impl Configuration {
-    fn problems(&self) -> Vec<Problem> {
-        let marks = [("/cpu_permille", self.cpu_permille), ("/relay_fan_out", u64::from(self.relay_fan_out))];
-        let zero = marks.iter().filter(|(_, mark)| *mark == 0);
-        zero.map(|(pointer, _)| Problem::at(*pointer, "must be at least 1")).collect()
-    }
-}
+impl Choose for LeastCpu {
+    const SCHEMA: &'static str = include_str!("../configuration.schema.json");
+    const COLUMNS: &'static [Column] = &[Column::Cpu, Column::Transports, Column::ReservedTransports];
 
-/// The shard with the least CPU.
-#[derive(Default)]
-struct LeastCpu {
-    configuration: Configuration,
-}
-
-impl Allocate for LeastCpu {
-    fn describe(&self, package: Package) -> Description {
-        Description::of(package).with_schema(SCHEMA)
+    fn relay_fan_out(&self) -> u32 {
+        self.relay_fan_out
     }
 
-    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
-        setup.require(&[Column::Cpu, Column::Transports, Column::ReservedTransports])?;
-        self.configuration = setup.parse()?;
-        let problems = self.configuration.problems();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
-        let shard = match request.kind {
-            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => self.least_used(cluster),
-        };
-        shard.map(Placement::on).ok_or_else(|| Refusal::full("All servers are full. Try again in a while."))
-    }
-}
-
-impl LeastCpu {
-    fn least_used<'a>(&self, cluster: &'a Cluster) -> Option<Shard<'a>> {
-        let has_room = |shard: &Shard<'_>| {
-            shard.shed_level() == 0 && shard.cpu_permille() < self.configuration.cpu_permille
-        };
+    fn choose<'a>(&self, _request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        let has_room =
+            |shard: &Shard<'_>| shard.shed_level() == 0 && shard.cpu_permille() < self.cpu_permille;
         let beyond = || {
-            let shards = cluster.shards().filter(|_| !self.configuration.refuse_when_full);
+            let shards = cluster.shards().filter(|_| !self.refuse_when_full);
             shards.min_by_key(|&shard| (shard.shed_level(), use_of(shard)))
         };
         cluster.shards().filter(has_room).min_by_key(|&shard| use_of(shard)).or_else(beyond)
@@ -89,9 +56,9 @@ tidegate_sdk::register!(allocate: LeastCpu = LeastCpu::default());
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocate, Cluster, Column, LeastCpu, PlaceKind, PlaceRequest, Setup};
+    use super::{Choose, Cluster, Column, LeastCpu, PlaceRequest};
     use serde_json::{Value, json};
-    use tidegate_sdk::allocate::Parent;
+    use tidegate_sdk::allocate::{Allocate, Setup};
 
     fn placed(configuration: &Value, cluster: &Cluster) -> Result<u32, String> {
         let mut policy = LeastCpu::default();
@@ -146,21 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_hangs_on_a_candidate_only() {
-        let cluster = cluster(&[0, 500, 500]);
-        let parents = vec![Parent { row: 2, depth: 0, fan_out: 8 }, Parent { row: 1, depth: 1, fan_out: 0 }];
-        let request = PlaceRequest { kind: PlaceKind::Relay, parents, ..PlaceRequest::default() };
-        assert_eq!(LeastCpu::default().place(&request, &cluster).map(|placement| placement.row), Ok(1));
-    }
-
-    #[test]
-    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
-        let wrong = |configuration| {
-            let setup = Setup::with_configuration(&configuration);
-            LeastCpu::default().configure(&setup).unwrap_err().remove(0).pointer
-        };
-        assert_eq!(wrong(json!({ "cpu_permille": 0 })), "/cpu_permille");
-        assert_eq!(wrong(json!({ "relay_fan_out": 0 })), "/relay_fan_out");
-        assert_eq!(wrong(json!({ "cpu": 1 })), "/cpu");
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<LeastCpu>(LeastCpu::SCHEMA);
     }
 }

@@ -6,17 +6,12 @@
 //! does, then the busiest.
 
 use serde::Deserialize;
-use tidegate_sdk::allocate::{
-    Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup, Shard,
-};
+use tidegate_sdk::allocate::{Choose, Cluster, Column, PlaceRequest, Shard};
 
-const SCHEMA: &str = include_str!("../configuration.schema.json");
-
-/// The marks above which a shard counts as full, and what happens when all are.
+/// Concentrate, then spill: the marks above which a shard counts as full, and what happens when all are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+struct Pack {
     /// 99th percentile of forwarding delay, in microseconds.
     forward_delay_p99_us: u64,
     /// CPU, in thousandths of a core.
@@ -31,7 +26,7 @@ struct Configuration {
     relay_fan_out: u32,
 }
 
-impl Default for Configuration {
+impl Default for Pack {
     fn default() -> Self {
         Self {
             forward_delay_p99_us: 5_000,
@@ -44,19 +39,27 @@ impl Default for Configuration {
     }
 }
 
-impl Configuration {
-    fn problems(&self) -> Vec<Problem> {
-        let marks = [
-            ("/forward_delay_p99_us", self.forward_delay_p99_us),
-            ("/cpu_permille", self.cpu_permille),
-            ("/egress_kbps", self.egress_kbps),
-            ("/transports", self.transports),
-            ("/relay_fan_out", u64::from(self.relay_fan_out)),
-        ];
-        let zero = marks.iter().filter(|(_, mark)| *mark == 0);
-        zero.map(|(pointer, _)| Problem::at(*pointer, "must be at least 1")).collect()
+impl Choose for Pack {
+    const SCHEMA: &'static str = include_str!("../configuration.schema.json");
+    const COLUMNS: &'static [Column] = &[
+        Column::ForwardDelayP99,
+        Column::Cpu,
+        Column::Egress,
+        Column::ReservedEgress,
+        Column::Transports,
+        Column::ReservedTransports,
+    ];
+
+    fn relay_fan_out(&self) -> u32 {
+        self.relay_fan_out
     }
 
+    fn choose<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        self.busiest_with_room(request, cluster).or_else(|| self.least_loaded(cluster))
+    }
+}
+
+impl Pack {
     /// Says whether a shard may take more.
     fn has_room(&self, shard: Shard<'_>) -> bool {
         shard.shed_level() == 0
@@ -65,47 +68,11 @@ impl Configuration {
             && shard.expected_egress().kbps() < self.egress_kbps
             && shard.expected_transports() < self.transports
     }
-}
 
-/// Concentrate, then spill.
-#[derive(Default)]
-struct Pack {
-    configuration: Configuration,
-}
-
-impl Allocate for Pack {
-    fn describe(&self, package: Package) -> Description {
-        Description::of(package).with_schema(SCHEMA)
-    }
-
-    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
-        setup.require(&[
-            Column::ForwardDelayP99,
-            Column::Cpu,
-            Column::Egress,
-            Column::ReservedEgress,
-            Column::Transports,
-            Column::ReservedTransports,
-        ])?;
-        self.configuration = setup.parse()?;
-        let problems = self.configuration.problems();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
-        let shard = match request.kind {
-            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => self.busiest_with_room(request, cluster).or_else(|| self.least_loaded(cluster)),
-        };
-        shard.map(Placement::on).ok_or_else(|| Refusal::full("All servers are full. Try again in a while."))
-    }
-}
-
-impl Pack {
     /// The busiest where the router is; else on a node where it is; else anywhere.
     fn busiest_with_room<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
         let home = Home::of(request, cluster);
-        let has_room = |shard: Shard<'_>| self.configuration.has_room(shard);
+        let has_room = |shard: Shard<'_>| self.has_room(shard);
         let there = home.rows.iter().filter_map(|&row| cluster.shard(row));
         let there = there.filter(|&shard| !shard.is_draining() && has_room(shard));
         let near = || cluster.busiest(|shard| home.nodes.contains(&shard.node()) && has_room(shard));
@@ -117,7 +84,7 @@ impl Pack {
 
     /// Beyond every watermark: spread what comes, or refuse it.
     fn least_loaded<'a>(&self, cluster: &'a Cluster) -> Option<Shard<'a>> {
-        if self.configuration.refuse_when_full {
+        if self.refuse_when_full {
             return None;
         }
         cluster.least_busy(|_| true)
@@ -149,9 +116,9 @@ tidegate_sdk::register!(allocate: Pack = Pack::default());
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocate, Cluster, Column, Configuration, Pack, PlaceKind, PlaceRequest, Setup};
+    use super::{Choose, Cluster, Column, Pack, PlaceRequest};
     use serde_json::{Value, json};
-    use tidegate_sdk::allocate::{Parent, RouterAtShard};
+    use tidegate_sdk::allocate::{Allocate, RouterAtShard, Setup};
 
     fn pack(configuration: &Value) -> Pack {
         let mut pack = Pack::default();
@@ -215,39 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_hangs_on_a_candidate_only() {
-        let cluster = Cluster::with_shards(3);
-        let parents = vec![Parent { row: 2, depth: 0, fan_out: 0 }, Parent { row: 1, depth: 1, fan_out: 0 }];
-        let mut request = PlaceRequest { kind: PlaceKind::Relay, parents, ..router_at(&[0]) };
-        assert_eq!(placed(&Pack::default(), &request, &cluster), Ok(2));
-        request.parents.clear();
-        assert_eq!(placed(&Pack::default(), &request, &cluster), Err("full".into()));
-    }
-
-    #[test]
-    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
-        let wrong = |configuration| {
-            Pack::default()
-                .configure(&Setup::with_configuration(&configuration))
-                .unwrap_err()
-                .remove(0)
-                .pointer
-        };
-        assert_eq!(wrong(json!({ "cpu_permille": 0 })), "/cpu_permille");
-        assert_eq!(wrong(json!({ "transports": -1 })), "/transports");
-        assert_eq!(wrong(json!({ "cpu": 1 })), "/cpu");
-    }
-
-    #[test]
-    fn the_schema_names_every_setting_and_its_default() {
-        let schema: Value = serde_json::from_str(super::SCHEMA).unwrap();
-        let defaults = Configuration::default();
-        let default_of = |name: &str| schema["properties"][name]["default"].clone();
-        assert_eq!(default_of("forward_delay_p99_us"), json!(defaults.forward_delay_p99_us));
-        assert_eq!(default_of("cpu_permille"), json!(defaults.cpu_permille));
-        assert_eq!(default_of("egress_kbps"), json!(defaults.egress_kbps));
-        assert_eq!(default_of("transports"), json!(defaults.transports));
-        assert_eq!(default_of("refuse_when_full"), json!(defaults.refuse_when_full));
-        assert_eq!(default_of("relay_fan_out"), json!(defaults.relay_fan_out));
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<Pack>(Pack::SCHEMA);
     }
 }

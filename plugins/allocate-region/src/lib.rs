@@ -4,17 +4,12 @@
 //! Who asks for no region goes to the one where most of the room is: what is said there crosses no long way twice.
 
 use serde::Deserialize;
-use tidegate_sdk::allocate::{
-    Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup, Shard,
-};
+use tidegate_sdk::allocate::{Choose, Cluster, Column, PlaceRequest, Shard};
 
-const SCHEMA: &str = include_str!("../configuration.schema.json");
-
-/// What an operator may set.
+/// The region that is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+struct Region {
     /// Egress from which a shard counts as full, reported and promised, in kbit/s.
     egress_kbps: u64,
     /// Refuse when the region is full or has no shard, instead of placing elsewhere.
@@ -23,66 +18,36 @@ struct Configuration {
     relay_fan_out: u32,
 }
 
-impl Default for Configuration {
+impl Default for Region {
     fn default() -> Self {
         Self { egress_kbps: 1_000_000, stay_in_region: false, relay_fan_out: 8 }
     }
 }
 
-impl Configuration {
-    fn problems(&self) -> Vec<Problem> {
-        let marks = [("/egress_kbps", self.egress_kbps), ("/relay_fan_out", u64::from(self.relay_fan_out))];
-        let zero = marks.iter().filter(|(_, mark)| *mark == 0);
-        zero.map(|(pointer, _)| Problem::at(*pointer, "must be at least 1")).collect()
-    }
-}
+impl Choose for Region {
+    const SCHEMA: &'static str = include_str!("../configuration.schema.json");
+    const COLUMNS: &'static [Column] =
+        &[Column::Egress, Column::ReservedEgress, Column::Transports, Column::ReservedTransports];
 
-/// The region that is asked for.
-#[derive(Default)]
-struct Region {
-    configuration: Configuration,
-}
-
-impl Allocate for Region {
-    fn describe(&self, package: Package) -> Description {
-        Description::of(package).with_schema(SCHEMA)
+    fn relay_fan_out(&self) -> u32 {
+        self.relay_fan_out
     }
 
-    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
-        setup.require(&[
-            Column::Egress,
-            Column::ReservedEgress,
-            Column::Transports,
-            Column::ReservedTransports,
-        ])?;
-        self.configuration = setup.parse()?;
-        let problems = self.configuration.problems();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
-        let shard = match request.kind {
-            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => self.in_or_out_of_region(request, cluster),
-        };
-        shard.map(Placement::on).ok_or_else(|| Refusal::full("All servers are full. Try again in a while."))
+    fn choose<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        let Some(region) = wanted(request, cluster) else { return self.anywhere(cluster) };
+        let here = cluster.least_busy(|shard| shard.region() == region && self.has_room(shard));
+        if self.stay_in_region { here } else { here.or_else(|| self.anywhere(cluster)) }
     }
 }
 
 impl Region {
-    fn in_or_out_of_region<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
-        let Some(region) = wanted(request, cluster) else { return self.anywhere(cluster) };
-        let here = cluster.least_busy(|shard| shard.region() == region && self.has_room(shard));
-        if self.configuration.stay_in_region { here } else { here.or_else(|| self.anywhere(cluster)) }
-    }
-
     /// The least loaded with room; if none has any, the least loaded.
     fn anywhere<'a>(&self, cluster: &'a Cluster) -> Option<Shard<'a>> {
         cluster.least_busy(|shard| self.has_room(shard)).or_else(|| cluster.least_busy(|_| true))
     }
 
     fn has_room(&self, shard: Shard<'_>) -> bool {
-        shard.shed_level() == 0 && shard.expected_egress().kbps() < self.configuration.egress_kbps
+        shard.shed_level() == 0 && shard.expected_egress().kbps() < self.egress_kbps
     }
 }
 
@@ -99,9 +64,9 @@ tidegate_sdk::register!(allocate: Region = Region::default());
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocate, Cluster, Column, PlaceKind, PlaceRequest, Region, Setup};
+    use super::{Choose, Cluster, Column, PlaceRequest, Region};
     use serde_json::{Value, json};
-    use tidegate_sdk::allocate::{Parent, RouterAtShard};
+    use tidegate_sdk::allocate::{Allocate, RouterAtShard, Setup};
 
     /// Two shards in the north, the first with more to send; two in the south, likewise but with less.
     fn cluster() -> Cluster {
@@ -162,20 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_hangs_on_a_candidate_only() {
-        let parents = vec![Parent { row: 0, depth: 0, fan_out: 8 }, Parent { row: 1, depth: 1, fan_out: 0 }];
-        let request = PlaceRequest { kind: PlaceKind::Relay, parents, ..hint("south") };
-        assert_eq!(placed(&json!({}), &request, &cluster()), Ok(1));
-    }
-
-    #[test]
-    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
-        let wrong = |configuration| {
-            let setup = Setup::with_configuration(&configuration);
-            Region::default().configure(&setup).unwrap_err().remove(0).pointer
-        };
-        assert_eq!(wrong(json!({ "egress_kbps": 0 })), "/egress_kbps");
-        assert_eq!(wrong(json!({ "relay_fan_out": 0 })), "/relay_fan_out");
-        assert_eq!(wrong(json!({ "region": "north" })), "/region");
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<Region>(Region::SCHEMA);
     }
 }

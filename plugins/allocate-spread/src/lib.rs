@@ -4,75 +4,43 @@
 //! burst of joins from herding. Before any media flows, the fewest transports decide.
 
 use serde::Deserialize;
-use tidegate_sdk::allocate::{
-    Allocate, Cluster, Column, Description, Package, PlaceKind, PlaceRequest, Placement, Problem, Refusal,
-    Setup, Shard,
-};
+use tidegate_sdk::allocate::{Choose, Cluster, Column, PlaceRequest, Shard};
 
-const SCHEMA: &str = include_str!("../configuration.schema.json");
-
-/// What an operator may set.
+/// The least loaded shard.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+struct Spread {
     /// Relays of one producer from one shard, beyond which the next ones hang on another parent.
     relay_fan_out: u32,
 }
 
-impl Default for Configuration {
+impl Default for Spread {
     fn default() -> Self {
         Self { relay_fan_out: 8 }
     }
 }
 
-/// The least loaded shard.
-#[derive(Default)]
-struct Spread {
-    configuration: Configuration,
-}
+impl Choose for Spread {
+    const SCHEMA: &'static str = include_str!("../configuration.schema.json");
+    const COLUMNS: &'static [Column] =
+        &[Column::Egress, Column::ReservedEgress, Column::Transports, Column::ReservedTransports];
 
-impl Allocate for Spread {
-    fn describe(&self, package: Package) -> Description {
-        Description::of(package).with_schema(SCHEMA)
+    fn relay_fan_out(&self) -> u32 {
+        self.relay_fan_out
     }
 
-    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
-        setup.require(&[
-            Column::Egress,
-            Column::ReservedEgress,
-            Column::Transports,
-            Column::ReservedTransports,
-        ])?;
-        self.configuration = setup.parse()?;
-        if self.configuration.relay_fan_out == 0 {
-            return Err(vec![Problem::at("/relay_fan_out", "must be at least 1")]);
-        }
-        Ok(())
+    /// One that sheds gets nothing more, as long as another does not.
+    fn choose<'a>(&self, _request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        cluster.least_busy(|shard| shard.shed_level() == 0).or_else(|| cluster.least_busy(|_| true))
     }
-
-    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
-        let shard = match request.kind {
-            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => least_loaded(cluster),
-        };
-        shard
-            .map(Placement::on)
-            .ok_or_else(|| Refusal::full("No shard can take this: none is alive, or all drain."))
-    }
-}
-
-/// One that sheds gets nothing more, as long as another does not.
-fn least_loaded(cluster: &Cluster) -> Option<Shard<'_>> {
-    cluster.least_busy(|shard| shard.shed_level() == 0).or_else(|| cluster.least_busy(|_| true))
 }
 
 tidegate_sdk::register!(allocate: Spread = Spread::default());
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocate, Cluster, Column, PlaceKind, PlaceRequest, Setup, Spread};
-    use serde_json::json;
-    use tidegate_sdk::allocate::Parent;
+    use super::{Choose, Cluster, Column, PlaceRequest, Spread};
+    use tidegate_sdk::allocate::Allocate;
 
     fn placed(cluster: &Cluster) -> Result<u32, String> {
         let answer = Spread::default().place(&PlaceRequest::default(), cluster);
@@ -121,22 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_hangs_on_a_candidate_only() {
-        let cluster = Cluster::with_shards(3);
-        let parents = vec![Parent { row: 2, depth: 0, fan_out: 8 }, Parent { row: 1, depth: 1, fan_out: 0 }];
-        let request = PlaceRequest { kind: PlaceKind::Relay, parents, ..PlaceRequest::default() };
-        assert_eq!(Spread::default().place(&request, &cluster).map(|placement| placement.row), Ok(1));
-    }
-
-    #[test]
-    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
-        let wrong = |configuration| {
-            let setup = Setup::with_configuration(&configuration);
-            Spread::default().configure(&setup).unwrap_err().remove(0).pointer
-        };
-        assert_eq!(wrong(json!({ "relay_fan_out": 0 })), "/relay_fan_out");
-        assert_eq!(wrong(json!({ "relay_fan_out": "many" })), "/relay_fan_out");
-        assert_eq!(wrong(json!({ "fan_out": 1 })), "/fan_out");
-        assert_eq!(Spread::default().configure(&Setup::with_configuration(&json!(null))), Ok(()));
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<Spread>(Spread::SCHEMA);
     }
 }

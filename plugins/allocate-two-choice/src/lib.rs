@@ -5,60 +5,33 @@
 //! Choices in Randomized Load Balancing", 2001). And it herds less than picking the best by a report that is old.
 
 use serde::Deserialize;
-use tidegate_sdk::allocate::{
-    Allocate, Cluster, Column, Description, Moment, Package, PlaceKind, PlaceRequest, Placement, Problem,
-    Refusal, Setup, Shard,
-};
+use tidegate_sdk::allocate::{Choose, Cluster, Column, Moment, PlaceRequest, Shard};
 
-const SCHEMA: &str = include_str!("../configuration.schema.json");
-
-/// What an operator may set.
+/// The better of two.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+struct TwoChoice {
     /// Relays of one producer from one shard, beyond which the next ones hang on another parent.
     relay_fan_out: u32,
 }
 
-impl Default for Configuration {
+impl Default for TwoChoice {
     fn default() -> Self {
         Self { relay_fan_out: 8 }
     }
 }
 
-/// The better of two.
-#[derive(Default)]
-struct TwoChoice {
-    configuration: Configuration,
-}
+impl Choose for TwoChoice {
+    const SCHEMA: &'static str = include_str!("../configuration.schema.json");
+    const COLUMNS: &'static [Column] =
+        &[Column::Egress, Column::ReservedEgress, Column::Transports, Column::ReservedTransports];
 
-impl Allocate for TwoChoice {
-    fn describe(&self, package: Package) -> Description {
-        Description::of(package).with_schema(SCHEMA)
+    fn relay_fan_out(&self) -> u32 {
+        self.relay_fan_out
     }
 
-    fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
-        setup.require(&[
-            Column::Egress,
-            Column::ReservedEgress,
-            Column::Transports,
-            Column::ReservedTransports,
-        ])?;
-        self.configuration = setup.parse()?;
-        if self.configuration.relay_fan_out == 0 {
-            return Err(vec![Problem::at("/relay_fan_out", "must be at least 1")]);
-        }
-        Ok(())
-    }
-
-    fn place(&self, request: &PlaceRequest, cluster: &Cluster) -> Result<Placement, Refusal> {
-        let shard = match request.kind {
-            PlaceKind::Relay => request.nearest_parent(cluster, self.configuration.relay_fan_out),
-            _ => better_of_two(cluster, request.moment),
-        };
-        shard
-            .map(Placement::on)
-            .ok_or_else(|| Refusal::full("No shard can take this: none is alive, or all drain."))
+    fn choose<'a>(&self, request: &PlaceRequest, cluster: &'a Cluster) -> Option<Shard<'a>> {
+        better_of_two(cluster, request.moment)
     }
 }
 
@@ -81,9 +54,8 @@ tidegate_sdk::register!(allocate: TwoChoice = TwoChoice::default());
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocate, Cluster, Column, Moment, PlaceKind, PlaceRequest, Setup, TwoChoice};
-    use serde_json::json;
-    use tidegate_sdk::allocate::Parent;
+    use super::{Choose, Cluster, Column, Moment, PlaceRequest, TwoChoice};
+    use tidegate_sdk::allocate::Allocate;
 
     fn placed(seed: u64, cluster: &Cluster) -> Result<u32, String> {
         let request =
@@ -140,20 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_hangs_on_a_candidate_only() {
-        let cluster = Cluster::with_shards(3);
-        let parents = vec![Parent { row: 2, depth: 0, fan_out: 8 }, Parent { row: 1, depth: 1, fan_out: 0 }];
-        let request = PlaceRequest { kind: PlaceKind::Relay, parents, ..PlaceRequest::default() };
-        assert_eq!(TwoChoice::default().place(&request, &cluster).map(|placement| placement.row), Ok(1));
-    }
-
-    #[test]
-    fn a_configuration_that_does_not_fit_is_told_by_pointer() {
-        let wrong = |configuration| {
-            let setup = Setup::with_configuration(&configuration);
-            TwoChoice::default().configure(&setup).unwrap_err().remove(0).pointer
-        };
-        assert_eq!(wrong(json!({ "relay_fan_out": 0 })), "/relay_fan_out");
-        assert_eq!(wrong(json!({ "choices": 3 })), "/choices");
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<TwoChoice>(TwoChoice::SCHEMA);
     }
 }

@@ -7,6 +7,7 @@ use crate::bindings::allocation::exports::tidegate::policy::allocation as wire;
 use crate::seat::{Registered, Seated};
 use crate::words::{attrs_in, attrs_out};
 
+pub use crate::choose::Choose;
 pub use crate::cluster::{Cluster, Column, Shard};
 pub use crate::lifecycle::{Description, Package, Problem, Setup};
 pub use crate::moment::{Moment, Random, UnixTime};

@@ -37,6 +37,7 @@ pub mod balance;
 pub mod bindings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cases;
+mod choose;
 pub mod cluster;
 pub mod counters;
 pub mod crypto;
@@ -47,6 +48,8 @@ mod moment;
 pub mod native;
 mod panic;
 mod register;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod schema;
 #[doc(hidden)]
 pub mod seat;
 pub mod store;

@@ -38,7 +38,8 @@ impl Description {
         }
     }
 
-    /// The same, with the JSON Schema of its configuration.
+    /// The same, with the JSON Schema of its configuration: the host holds what the operator gives against it before
+    /// `configure`, and refuses a schema with keywords that it doesn't know. `schema::agrees` holds it against a type.
     #[must_use]
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.configuration_schema = schema.into();

@@ -1,7 +1,7 @@
 //! Components written by hand: a core module in text whose functions the stories replace, wrapped for one world.
 //! Knows nothing of the runtime under test.
 //!
-//! Memory: results at 1,024 to 2,048, texts at 2,048, what the host passes in from 8,192 on.
+//! Memory: results at 1,024 to 2,048, texts at 2,048, a schema at 4,096, what the host passes in from 8,192 on.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -34,6 +34,7 @@ pub const GRANT_TEST: u32 = 1_632;
 /// The same, for somebody called `info`.
 pub const GRANT_INFO: u32 = 1_760;
 const DESCRIPTION: u32 = 1_024;
+const SCHEMA: u32 = 4_096;
 /// All is well with the configuration.
 pub const NO_PROBLEMS: u32 = 1_088;
 const ONE_PROBLEM: u32 = 1_472;
@@ -58,6 +59,7 @@ pub struct Guest {
     reset: String,
     delta: String,
     configure: String,
+    schema: String,
     functions: String,
     world: String,
     /// Texts of module, interface and world, and what stands there instead.
@@ -78,6 +80,7 @@ impl Guest {
             reset: String::new(),
             delta: format!("(i32.const {APPLIED})"),
             configure: format!("(i32.const {NO_PROBLEMS})"),
+            schema: String::new(),
             functions: String::new(),
             world: format!("world guest {{ include tidegate:policy/{}@1.0.0; }}", decision.name()),
             instead: Vec::new(),
@@ -108,6 +111,11 @@ impl Guest {
 
     pub fn configure(self, body: impl Into<String>) -> Self {
         Self { configure: body.into(), ..self }
+    }
+
+    /// The schema of its configuration.
+    pub fn schema(self, schema: &serde_json::Value) -> Self {
+        Self { schema: schema.to_string(), ..self }
     }
 
     /// More functions of the module.
@@ -159,7 +167,7 @@ impl Guest {
             module += &self.functions;
         }
         self.write_exports(&mut module).expect("text");
-        module += &data();
+        module += &data(&self.schema);
         module += ")";
         module
     }
@@ -267,7 +275,7 @@ fn grant(identity: [u32; 3]) -> Vec<u32> {
 }
 
 /// Results and texts.
-fn data() -> String {
+fn data(schema: &str) -> String {
     let refusal = |message: [u32; 2]| [[1, 0], text("no"), message, [0, 0]].concat();
     let mut data = format!("(data (i32.const 2048) \"{TEXTS}\")\n");
     let mut at = |address: u32, words: &[u32]| {
@@ -275,7 +283,8 @@ fn data() -> String {
         let bytes: String = bytes.map(|byte| format!("\\{byte:02x}")).collect();
         data += &format!("(data (i32.const {address}) \"{bytes}\")\n");
     };
-    at(DESCRIPTION, &[text("hand-written"), text("0.7"), [0, 0], [0, 0]].concat());
+    let length = u32::try_from(schema.len()).expect("small");
+    at(DESCRIPTION, &[text("hand-written"), text("0.7"), [SCHEMA, length], [0, 0]].concat());
     at(REFUSAL, &refusal(text("go away")));
     at(NEED, &[[2, 0], text("table"), text("key")].concat());
     at(HUGE_REFUSAL, &refusal([0, 14 << 20]));
@@ -286,5 +295,6 @@ fn data() -> String {
     at(RESYNC, &[[1].as_slice(), &text("resync")].concat());
     at(PROBLEMS, &[ONE_PROBLEM, 1]);
     at(ONE_PROBLEM, &[text("/limit"), text("must be positive")].concat());
+    data += &format!("(data (i32.const {SCHEMA}) \"{}\")\n", schema.replace('"', "\\22"));
     data
 }

@@ -2,6 +2,7 @@
 
 use crate::desk::{config, config_with, plugin, start};
 use crate::guest::{Guest, PROBLEMS};
+use serde_json::json;
 use std::path::PathBuf;
 use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
@@ -94,6 +95,36 @@ fn a_configuration_that_is_not_accepted_is_told_with_pointers() {
     let guest = Guest::new(Decision::Allocate).configure(format!("(i32.const {PROBLEMS})"));
     let (_, line) = refusal(config_with(Decision::Allocate, guest));
     says(&line, &["does not accept its configuration", "/limit: must be positive"]);
+}
+
+#[test]
+fn a_configuration_is_held_against_the_schema_before_the_plugin_sees_it() {
+    let schema = json!({ "type": "object", "additionalProperties": false, "required": ["limit"], "properties": {
+        "limit": { "type": "integer", "minimum": 1 }, "door": { "enum": ["open", "shut"] } } });
+    // It would trap if it were asked.
+    let with = |configuration| {
+        let guest = Guest::new(Decision::Authorize).schema(&schema).configure("(unreachable)");
+        let mut config = config_with(Decision::Authorize, guest);
+        config.authorize.configuration = configuration;
+        config
+    };
+    let (error, line) = refusal(with(json!({ "limit": 0, "door": "ajar", "window": 1 })));
+    let limit = "/limit: wants a whole number of at least 1, found 0";
+    says(&line, &[limit, "/door: wants \"open\" or \"shut\", found \"ajar\"", "/window: is no setting here"]);
+    assert!(matches!(error, LoadError::Configuration { problems, .. } if problems.len() == 3));
+    let (_, line) = refusal(with(serde_json::Value::Null));
+    says(&line, &["/limit: is missing"]);
+    let (error, _) = refusal(with(json!({ "limit": 1 })));
+    assert!(matches!(error, LoadError::Start { .. }), "what fits reaches the plugin");
+}
+
+#[test]
+fn a_schema_that_the_host_cannot_hold_to_is_told_by_its_keyword() {
+    let guest =
+        Guest::new(Decision::Authorize).schema(&json!({ "properties": { "name": { "pattern": "a+" } } }));
+    let (error, line) = refusal(config_with(Decision::Authorize, guest));
+    says(&line, &["schema", "/properties/name/pattern", "\"pattern\"", "let configure check"]);
+    assert!(matches!(error, LoadError::Schema { .. }));
 }
 
 #[test]

@@ -3,8 +3,23 @@
 use serde::Deserialize;
 use tidegate_sdk::authorize::*;
 
+/// What the operator may set, as hosts check it before the policy sees it.
+const SCHEMA: &str = r#"{
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "people": {
+      "description": "The most people of one room.",
+      "type": "integer",
+      "minimum": 1,
+      "maximum": 1000,
+      "default": 8
+    }
+  }
+}"#;
+
 /// What the operator may set.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Policy {
     /// The most people of one room.
@@ -18,6 +33,10 @@ impl Default for Policy {
 }
 
 impl Authorize for Policy {
+    fn describe(&self, package: Package) -> Description {
+        Description::of(package).with_schema(SCHEMA)
+    }
+
     fn configure(&mut self, setup: &Setup) -> Result<(), Vec<Problem>> {
         *self = setup.parse()?;
         Ok(())
@@ -39,6 +58,11 @@ tidegate_sdk::register!(authorize: Policy = Policy::default());
 #[cfg(test)]
 mod tests {
     use super::Policy;
+
+    #[test]
+    fn the_schema_fits_the_type() {
+        tidegate_sdk::schema::agrees::<Policy>(super::SCHEMA);
+    }
 
     #[test]
     fn the_cases_decide_as_written() {
