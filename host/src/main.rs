@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    tidegate_shard::share_heaps();
     logs::start(&options.log, options.log_format).unwrap_or_else(|error| error.exit());
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,7 +24,8 @@
 //! # Ok::<(), tidegate_shard::StartError>(())
 //! ```
 //!
-//! The only crate with unsafe code: the few system calls that no safe binding covers, in `socket::linux`.
+//! The only crate with unsafe code: the few system calls that no safe binding covers, in `socket::linux`, and one word
+//! to the allocator, in `heap`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 #[cfg(feature = "floor")]
@@ -36,6 +37,7 @@ mod counters;
 #[cfg(feature = "floor")]
 pub mod floor;
 mod group;
+mod heap;
 mod load;
 mod ring;
 mod send;
@@ -47,6 +49,7 @@ mod waiting;
 
 pub use config::{CONNECTED_SOCKETS, MOST_SHARDS, ShardsConfig, StartError};
 pub use counters::ShardCounters;
+pub use heap::share_heaps;
 pub use shards::{FromShard, QueueError, Seat, ShardSetup, Shards, Sink, prepare, start};
 pub use stream::fuzz_frames;
 pub use turn::{Flow, ShardLoop};
