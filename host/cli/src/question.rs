@@ -56,7 +56,7 @@ impl Asked {
 }
 
 /// A kind of request in the words of cases.
-pub(crate) trait Form: DeserializeOwned {
+pub(crate) trait Form: DeserializeOwned + cases::Request {
     /// The question that it means, where these are the shards.
     fn body(&self, rows: &[ShardRow]) -> QuestionBody;
 }
@@ -64,7 +64,7 @@ pub(crate) trait Form: DeserializeOwned {
 /// The question of a case.
 pub(crate) fn asked<F: Form, E>(case: &Case<F, E>) -> Asked {
     let rows: Vec<ShardRow> = (0..).zip(&case.cluster).map(|(handle, row)| shard_row(handle, row)).collect();
-    Asked { config: case.config.clone(), body: case.request.body(&rows), rows, repeat: case.repeat.max(1) }
+    Asked { config: case.config.clone(), body: case.request.body(&rows), rows, repeat: case.repeat }
 }
 
 /// A host's columns by the names that they have in the SDK; one that the SDK has no word for is 0.

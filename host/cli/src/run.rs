@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::Path;
 use tidegate_policy::sandbox::{Metering, Sandbox};
-use tidegate_sdk::cases::{AuthorizeForm, BalanceForm, Case, CaseError, PlaceForm, Row, parse};
+use tidegate_sdk::cases::{
+    AuthorizeForm, BalanceForm, Case, CaseError, PlaceForm, Request, Row, parse, shards, times,
+};
 use tidegate_types::decision::Decision;
 
 /// The longest request or configuration that is read, in bytes.
@@ -97,23 +99,28 @@ fn form<F: Form>(text: &str) -> Result<Case<F, Value>, CaseError> {
     }
     let whole: Surrounded<F> = parse(text)?;
     let case = unnamed(whole.request, whole.cluster, whole.config);
-    Ok(Case { repeat: whole.repeat.unwrap_or(1), ..case })
+    Ok(Case { repeat: whole.repeat, ..case })
 }
 
 /// A case, with or without name and expectation.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, bound = "F: DeserializeOwned")]
+#[serde(deny_unknown_fields, bound = "F: DeserializeOwned + Request")]
 struct Surrounded<F> {
     #[serde(default, rename = "name")]
     _name: Option<String>,
     #[serde(default)]
     config: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shards::<F, _>")]
     cluster: Vec<Row>,
     request: F,
-    repeat: Option<u32>,
+    #[serde(default = "once", deserialize_with = "times")]
+    repeat: u32,
     #[serde(default, rename = "expect")]
     _expect: Value,
+}
+
+const fn once() -> u32 {
+    1
 }
 
 fn unnamed<F>(request: F, cluster: Vec<Row>, config: Value) -> Case<F, Value> {

@@ -40,7 +40,9 @@ mod read;
 pub use answer::{of_authorize, of_balance, of_place};
 pub use difference::{Difference, differences};
 pub use expect::{AuthorizeExpect, BalanceExpect, PlaceExpect};
-pub use form::{AuthorizeForm, BalanceForm, Case, PlaceForm, Row, cluster};
+pub use form::{
+    AuthorizeForm, BalanceForm, Case, MOST_REPEATS, PlaceForm, Request, Row, cluster, shards, times,
+};
 pub use native::{allocate, authorize, balance};
 pub use read::{CaseError, files, parse, read};
 

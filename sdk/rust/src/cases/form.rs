@@ -12,9 +12,18 @@ use serde_json::Value;
 use std::fmt;
 use std::net::IpAddr;
 
+/// The most often that one case asks.
+pub const MOST_REPEATS: u32 = 10_000;
+
+/// A kind of request.
+pub trait Request {
+    /// Whether its policy is told of the cluster.
+    const SEES_CLUSTER: bool;
+}
+
 /// One question and the answer that is expected.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound = "R: Deserialize<'de> + Request, E: Deserialize<'de>")]
 pub struct Case<R, E> {
     /// What it shows, in a few words.
     pub name: String,
@@ -22,12 +31,12 @@ pub struct Case<R, E> {
     #[serde(default)]
     pub config: Value,
     /// The shards, in the order of their row handles; authorize sees none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shards::<R, _>")]
     pub cluster: Vec<Row>,
     /// What is asked.
     pub request: R,
-    /// How often it is asked; the last answer counts. 1 unless told.
-    #[serde(default = "once")]
+    /// How often it is asked, at most [`MOST_REPEATS`] times; the last answer counts. 1 unless told.
+    #[serde(default = "once", deserialize_with = "times")]
     pub repeat: u32,
     /// What the answer must say.
     pub expect: E,
@@ -35,6 +44,39 @@ pub struct Case<R, E> {
 
 const fn once() -> u32 {
     1
+}
+
+/// Reads [`Case::cluster`].
+///
+/// # Errors
+/// What is wrong in it, and where the policy sees none.
+pub fn shards<'de, R: Request, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Row>, D::Error> {
+    if R::SEES_CLUSTER {
+        return Vec::deserialize(deserializer);
+    }
+    Err(D::Error::custom("this policy is told of no cluster: leave the field out"))
+}
+
+/// Reads [`Case::repeat`].
+///
+/// # Errors
+/// Where it is out of range.
+pub fn times<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let times = u64::deserialize(deserializer)?;
+    let bounded = u32::try_from(times).ok().filter(|times| (1..=MOST_REPEATS).contains(times));
+    bounded.ok_or_else(|| D::Error::custom(format!("{times} is not in 1..={MOST_REPEATS}")))
+}
+
+impl Request for AuthorizeForm {
+    const SEES_CLUSTER: bool = false;
+}
+
+impl Request for PlaceForm {
+    const SEES_CLUSTER: bool = true;
+}
+
+impl Request for BalanceForm {
+    const SEES_CLUSTER: bool = true;
 }
 
 /// A request for authorize. All fields may be left out.
@@ -83,8 +125,23 @@ struct MomentForm {
 
 /// A lookup's result: its `value`, or the `error` why there is none.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "LookupFields")]
+struct LookupForm(LookupFields);
+
+impl TryFrom<LookupFields> for LookupForm {
+    type Error = &'static str;
+
+    fn try_from(fields: LookupFields) -> Result<Self, Self::Error> {
+        match (&fields.value, &fields.error) {
+            (Some(_), Some(_)) => Err("a lookup has a `value` or an `error`, not both"),
+            _ => Ok(Self(fields)),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LookupForm {
+struct LookupFields {
     lookup: String,
     key: String,
     value: Option<String>,
@@ -137,7 +194,7 @@ impl From<MomentForm> for Moment {
 }
 
 impl From<LookupForm> for LookupResult {
-    fn from(form: LookupForm) -> Self {
+    fn from(LookupForm(form): LookupForm) -> Self {
         let reason = form.error.unwrap_or_else(|| "no entry".to_owned());
         Self { lookup: form.lookup, key: form.key, outcome: form.value.ok_or(reason) }
     }
@@ -319,6 +376,9 @@ impl<'de> Visitor<'de> for RowVisitor {
         let mut row = Row::default();
         while let Some(name) = map.next_key::<String>()? {
             match (name.as_str(), Column::named(&name)) {
+                (_, Some(Column::Shard)) => {
+                    row.values.push((Column::Shard, map.next_value::<u16>()?.into()));
+                }
                 (_, Some(column)) => row.values.push((column, map.next_value()?)),
                 ("node-name", _) => row.node_name = map.next_value()?,
                 ("region", _) => row.region = map.next_value()?,

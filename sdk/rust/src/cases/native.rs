@@ -1,7 +1,7 @@
 //! Runs cases natively, each on a thread of its own: its policy, store and counters begin empty. Knows nothing of
 //! how a case is read or compared.
 
-use super::form::Case;
+use super::form::{Case, Request};
 use super::{AuthorizeCase, BalanceCase, PlaceCase, answer, cluster, differences, files, read};
 use crate::allocate::Allocate;
 use crate::authorize::Authorize;
@@ -68,7 +68,7 @@ fn repeated<A>(times: u32, mut ask: impl FnMut() -> A) -> A {
 
 fn run<R, E>(folder: &Path, decide: fn(Case<R, E>) -> Result<Value, String>)
 where
-    R: DeserializeOwned + Clone + Send + 'static,
+    R: DeserializeOwned + Request + Clone + Send + 'static,
     E: DeserializeOwned + Clone + Into<Value> + Send + 'static,
 {
     let files = files(folder).unwrap_or_else(|error| panic!("{error}"));

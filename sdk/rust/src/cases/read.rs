@@ -2,7 +2,7 @@
 //!
 //! Bounds: a file of at most 16 MiB.
 
-use super::form::Case;
+use super::form::{Case, Request};
 use crate::lifecycle::pointer;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -61,7 +61,9 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
 ///
 /// # Errors
 /// When it cannot be read, or what is wrong in it and where.
-pub fn read<R: DeserializeOwned, E: DeserializeOwned>(path: &Path) -> Result<Vec<Case<R, E>>, CaseError> {
+pub fn read<R: DeserializeOwned + Request, E: DeserializeOwned>(
+    path: &Path,
+) -> Result<Vec<Case<R, E>>, CaseError> {
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     let mut text = String::new();
     file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
@@ -136,6 +138,37 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_mistake_has_its_line_and_what_is_allowed() {
+        let request = "{\"action\": \"join\"}";
+        for (sound, wrong, line, words) in [
+            ("\"name\": \"n\",\n", "", 4, ["missing field `name`", ""]),
+            (",\n\"expect\": {\"grant\": {}}", "", 4, ["missing field `expect`", ""]),
+            ("\"name\"", "\"name\": \"m\", \"name\"", 2, ["duplicate field `name`", ""]),
+            ("\"n\"", "7", 2, ["/name: invalid type: integer `7`", "expected a string"]),
+            (request, "{\"room_people\": -1}", 3, ["/request/room_people", "expected u32"]),
+            (request, "{\"address\": \"home\"}", 3, ["/request/address", "invalid IP address"]),
+            (request, "{\"kind\": \"smell\"}", 3, ["unknown variant `smell`", "`audio` or `video`"]),
+            (request, "{\"moment\": {\"now\": 1}}", 3, ["/request/moment", "`unix_ms` or `seed`"]),
+            (request, "{\"attrs\": [{\"name\": \"a\"}]}", 3, ["/request/attrs/0", "missing field `value`"]),
+            (
+                request,
+                "{\"lookups\": [{\"lookup\": \"l\", \"key\": \"k\", \"value\": \"\", \"error\": \"\"}]}",
+                3,
+                ["/request/lookups/0", "a `value` or an `error`"],
+            ),
+            ("\"expect\"", "\"repeat\": 0,\n\"expect\"", 4, ["/repeat", "0 is not in 1..=10000"]),
+            ("\"expect\"", "\"repeat\": 4000000000,\n\"expect\"", 4, ["/repeat", "is not in 1..=10000"]),
+            ("\"expect\"", "\"cluster\": [{}],\n\"expect\"", 4, ["/cluster", "told of no cluster"]),
+            ("{\"grant\": {}}", "{\"grant\": 7}", 4, ["/expect", "some of the fields identity"]),
+            ("{\"grant\": {}}", "{}", 4, ["/expect", "expected"]),
+        ] {
+            let told = mistake(sound, wrong);
+            assert!(told.starts_with(&format!(":{line}:")), "line {line}: {told}");
+            assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
+        }
+    }
+
+    #[test]
     fn a_row_knows_its_columns() {
         let case = |row: &str| {
             format!(
@@ -147,6 +180,8 @@ mod tests {
         let told = parse::<PlaceCase>(&case(r#"{"egres": 5}"#)).unwrap_err().to_string();
         assert!(told.contains("unknown field `egres`") && told.contains("`reserved-egress`"), "{told}");
         assert!(told.contains("`node-name`") && told.contains("`region`"), "{told}");
+        let told = parse::<PlaceCase>(&case(r#"{"shard": 70000}"#)).unwrap_err().to_string();
+        assert!(told.contains("/cluster/0/shard") && told.contains("expected u16"), "{told}");
         let told = parse::<PlaceCase>(&case(r#"{"egress": "much"}"#)).unwrap_err().to_string();
         assert!(told.contains("/cluster/0/egress") && told.contains("expected u64"), "{told}");
         assert!(parse::<BalanceCase>(&case("{}")).is_err(), "balance places nothing");
