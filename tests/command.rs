@@ -172,6 +172,38 @@ fn a_running_host_is_given_another_policy_and_its_old_one_back() {
 }
 
 #[test]
+fn a_host_with_a_certificate_is_asked_over_tls() {
+    let mut host = Host::start(&["--tls-self-signed"]);
+    // 32 pairs with colons between them.
+    let mut print = String::new();
+    while print.trim().len() != 95 {
+        print.clear();
+        assert_ne!(host.lines.read_line(&mut print).expect("it prints text"), 0, "it prints a fingerprint");
+    }
+    let asked = |words: &[&str], url: String, flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(words).args(["--host", &url]).args(flags).stdin(Stdio::null());
+        let Output { status, stdout, stderr } = command.output().expect("the command runs");
+        let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        (status.success(), said)
+    };
+    let secure = format!("https://{}", host.address);
+    let (done, said) = asked(&["policy", "list"], secure.clone(), &["--fingerprint", print.trim()]);
+    assert!(done && said.contains("authorize 1: auth-open"), "{said}");
+    let (done, said) = asked(&["plugin", "explain"], secure.clone(), &["--insecure"]);
+    assert!(done && (said.contains("answered") || said.contains("decided yet")), "{said}");
+    let other = ["AB"; 32].join(":");
+    for flags in [&["--fingerprint", &other][..], &[]] {
+        let (done, said) = asked(&["policy", "list"], secure.clone(), flags);
+        assert!(!done && said.contains("is not believed") && said.contains("--fingerprint"), "{said}");
+    }
+    let (done, said) = asked(&["policy", "list"], format!("http://{}", host.address), &[]);
+    assert!(!done && said.contains("https://"), "{said}");
+    let (done, said) = asked(&["policy", "list"], secure, &["--ca", "/dev/null"]);
+    assert!(!done && said.contains("/dev/null holds no authority"), "{said}");
+}
+
+#[test]
 fn a_changed_file_comes_in_force_by_itself_and_a_broken_one_does_not() {
     let file = std::env::temp_dir().join(format!("tidegate-watched-{}.wasm", std::process::id()));
     let put = |name: &str| {

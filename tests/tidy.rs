@@ -10,18 +10,22 @@ use std::process::Command;
 const PARTS: [&str; 6] = ["types", "media", "shard", "directory", "policy", "control"];
 
 /// Crates that lie in host/ and are no part of what serves.
-const BESIDE: [&str; 2] = ["load", "cli"];
+const BESIDE: [&str; 3] = ["load", "cli", "trust"];
 
 /// Who may import which sibling. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("tidegate-types", &[]),
     ("tidegate-media", &["tidegate-types"]),
     ("tidegate-shard", &["tidegate-types", "tidegate-media"]),
     ("tidegate-directory", &["tidegate-types"]),
     ("tidegate-policy", &["tidegate-types"]),
     ("tidegate-control", &["tidegate-types"]),
-    ("tidegate-load", &["tidegate-types", "tidegate-media"]),
-    ("tidegate-cli", &["tidegate-types", "tidegate-policy", "tidegate-sdk", "tidegate-wrap"]),
+    ("tidegate-trust", &["tidegate-types"]),
+    ("tidegate-load", &["tidegate-types", "tidegate-media", "tidegate-trust"]),
+    (
+        "tidegate-cli",
+        &["tidegate-types", "tidegate-policy", "tidegate-sdk", "tidegate-trust", "tidegate-wrap"],
+    ),
     ("tidegate-sdk", &[]),
     ("tidegate-wrap", &[]),
 ];
@@ -50,7 +54,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("mio", &["tidegate-shard", "tidegate-load"]),
     ("rtrb", &["tidegate-shard"]),
     ("libc", &["tidegate-shard"]),
-    ("clap", &["tidegate", "tidegate-cli", "tidegate-load"]),
+    ("clap", &["tidegate", "tidegate-cli", "tidegate-load", "tidegate-trust"]),
     ("tracing-subscriber", &["tidegate"]),
     ("tokio", &["tidegate", "tidegate-control", "tidegate-load"]),
 ];

@@ -52,7 +52,6 @@ pub fn measure(bench: &mut Bench) {
         balance: balancer(&of(Decision::Balance, &steady())),
         generation: 0,
         news: Default::default(),
-        took: Duration::ZERO,
     };
     let native = Policies {
         authorize: Box::new(Token { algorithm, key: &key }),
@@ -60,31 +59,24 @@ pub fn measure(bench: &mut Bench) {
         balance: Box::<Steady>::default(),
         generation: 0,
         news: Default::default(),
-        took: Duration::ZERO,
     };
     // One certificate each for hosts and peers: making one costs more than all else about a join.
     let (ours, theirs) = (host::association(), host::association());
     let mut hosts = [Host::new(native, &ours), Host::new(components, &ours)];
     let mut took = [Vec::new(), Vec::new()];
-    let mut decided = [Vec::new(), Vec::new()];
     let pairs = if bench.measures { WARM_UP + PAIRS } else { 1 };
     for pair in 0..pairs {
         // Each goes first as often as the other.
         for turn in [pair % 2, 1 - pair % 2] {
-            hosts[turn].policies.took = Duration::ZERO;
             let span = hosts[turn].join(pair, &theirs, &token);
-            let of_it = hosts[turn].policies.took;
             hosts[turn].leave(pair);
             if pair >= WARM_UP {
                 took[turn].push(span.as_nanos() as f64);
-                decided[turn].push(of_it.as_nanos() as f64);
             }
         }
     }
     if bench.measures {
         tell(bench, name, &took);
-        let [native, wasm] = decided.map(|took| time(median(took)));
-        println!("  of which its decisions: native {native}, components {wasm}");
     }
 }
 
@@ -125,8 +117,6 @@ struct Policies<'a> {
     generation: u64,
     /// What allocate has not heard yet, and what balance has not.
     news: [Vec<CellChange>; 2],
-    /// What deciding took since it was last looked at.
-    took: Duration,
 }
 
 /// Tells one what it has not heard.
@@ -154,7 +144,6 @@ impl Policies<'_> {
     }
 
     fn decide(&mut self, question: &Question) -> Answer {
-        let began = Instant::now();
         let [for_allocate, for_balance] = &mut self.news;
         let result = match &question.body {
             QuestionBody::Authorize(request) => self.authorize.authorize(request).map(AnswerBody::Authorize),
@@ -167,7 +156,6 @@ impl Policies<'_> {
                 self.balance.balance(request).map(AnswerBody::Balance)
             }
         };
-        self.took += began.elapsed();
         Answer { number: question.number, result }
     }
 }

@@ -6,7 +6,6 @@ use crate::plugins::{self, UNIX_MS, stock_plugin};
 use crate::table::{Bench, Row, at_hundredth, median, time};
 use crate::tokens::{join, signed};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,8 +13,8 @@ use tidegate_policy::{PluginConfig, Policies, SwapOrder};
 use tidegate_types::RequestNumber;
 use tidegate_types::cluster::{Column, Feed, ShardRow};
 use tidegate_types::decision::{
-    Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision, Failure,
-    Moment, PlaceAnswer, Question, QuestionBody, ToPolicy,
+    Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision, Moment,
+    PlaceAnswer, Question, QuestionBody, ToPolicy,
 };
 
 const SWAPS: usize = 100;
@@ -36,11 +35,11 @@ pub fn measure(bench: &mut Bench) {
     let mut config = plugins::config();
     (config.authorize, config.authorize_next) = (post(0).1, vec![post(1).1]);
     (config.allocate, config.balance) = (post(2).1, post(3).1);
-    let answers: Arc<Mutex<Vec<(RequestNumber, Instant, Said)>>> = Arc::default();
+    let answers: Arc<Mutex<Vec<(RequestNumber, Instant, bool)>>> = Arc::default();
     let heard = answers.clone();
     let sink = move |answer: Answer| {
         let heard = &mut heard.lock().expect("no panic");
-        heard.push((answer.number, Instant::now(), said(&answer)));
+        heard.push((answer.number, Instant::now(), is_yes(&answer)));
     };
     let policies = Policies::start(config, Arc::new(|| UNIX_MS), Arc::new(sink)).expect("it starts");
     policies.send(ToPolicy::Feed(feed()));
@@ -80,20 +79,11 @@ pub fn measure(bench: &mut Bench) {
         time(median(took)),
         time(median(prepared)),
         asked.len(),
-        answers.iter().filter(|(.., said)| *said == Said::Yes).count(),
+        answers.iter().filter(|(.., yes)| *yes).count(),
         questions(asked.len() as u64),
         time(median(waits.clone())),
         time(at_hundredth(waits, 99)),
     );
-    let mut failures: BTreeMap<&str, usize> = BTreeMap::new();
-    for (.., said) in answers.iter() {
-        if let Said::Nothing(failure) = said {
-            *failures.entry(failure.name()).or_default() += 1;
-        }
-    }
-    if !failures.is_empty() {
-        println!("  without an answer, as on a machine that others use, too: {failures:?}");
-    }
 }
 
 /// Whose turn it is, and what stands there then: each time another configuration or component.
@@ -119,24 +109,13 @@ fn also_open() -> PluginConfig {
     stock_plugin("auth-open", json!({}))
 }
 
-/// Yes, no, or nothing: then why.
-#[derive(Clone, Copy, PartialEq)]
-enum Said {
-    Yes,
-    No,
-    Nothing(Failure),
-}
-
-fn said(answer: &Answer) -> Said {
-    match &answer.result {
-        Ok(
-            AnswerBody::Authorize(AuthorizeAnswer::Grant(_))
+fn is_yes(answer: &Answer) -> bool {
+    matches!(
+        answer.result,
+        Ok(AnswerBody::Authorize(AuthorizeAnswer::Grant(_))
             | AnswerBody::Place(PlaceAnswer::Place(_))
-            | AnswerBody::Balance(_),
-        ) => Said::Yes,
-        Ok(_) => Said::No,
-        Err(failure) => Said::Nothing(*failure),
-    }
+            | AnswerBody::Balance(_))
+    )
 }
 
 fn feed() -> Feed {

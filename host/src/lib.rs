@@ -23,7 +23,6 @@ mod mailbox;
 mod metrics;
 mod node;
 mod office;
-pub mod operate;
 mod operations;
 pub mod options;
 mod secrets;

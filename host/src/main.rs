@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("load") => return tidegate::load::hand_over(arguments),
         Some("plugin") => return plugin(),
-        Some("policy") => return tidegate::operate::run(arguments),
+        Some("policy") => return tidegate_cli::policy(arguments),
         _ => {}
     }
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());

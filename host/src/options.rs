@@ -16,10 +16,14 @@ const MOST_SHARDS: u16 = 128;
 /// The most memory of a policy's instance, in MiB, as host/policy bounds it.
 const MOST_POLICY_MIB: u16 = 1_024;
 
+/// What else the program does.
+const BESIDES: &str = "Besides serving: `tidegate plugin` writes, tests and measures policies, `tidegate policy` shows and \
+    changes who decides in a running host, `tidegate load` joins one with many people. Each has its own --help.";
+
 /// A programmable WebRTC media host: many cores act as one, and WebAssembly components decide who enters and
 /// where work is placed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tidegate", version, max_term_width = 100)]
+#[command(name = "tidegate", version, max_term_width = 100, after_help = BESIDES)]
 pub struct Options {
     /// Read flags from a TOML file as well; the same names, and a flag given here wins over the file
     #[arg(long, value_name = "FILE")]

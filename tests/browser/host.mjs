@@ -47,11 +47,11 @@ export function token(room, name, seconds = 600, others = {}) {
 
 /**
  * Starts a host. `flags` are added to the usual ones; `address` is one that other network namespaces reach
- * it by, besides loopback.
+ * it by, besides loopback; `cwd` is the folder that it runs in.
  */
-export async function startHost(t, { shards = 1, flags = [], address, scheme = 'http' } = {}) {
+export async function startHost(t, { shards = 1, flags = [], address, scheme = 'http', cwd } = {}) {
   for (let tries = 1; ; tries++) {
-    const host = new Host(await freePort(), shards, flags, address, scheme);
+    const host = new Host(await freePort(), shards, flags, address, scheme, cwd);
     t.after(() => host.kill());
     try {
       return await host.start();
@@ -66,8 +66,9 @@ class Host {
   #process = null;
   log = '';
 
-  constructor(port, shards, flags, address, scheme) {
+  constructor(port, shards, flags, address, scheme, cwd) {
     this.port = port;
+    this.cwd = cwd;
     this.url = `${scheme}://127.0.0.1:${port}`;
     this.urlFromOutside = address && `${scheme}://${address}:${port}`;
     const reachable = address ? ['--rtc-address', '127.0.0.1', '--rtc-address', address, '--allow-open'] : [];
@@ -80,7 +81,7 @@ class Host {
   }
 
   async start() {
-    const child = spawn(binary(), this.flags, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(binary(), this.flags, { cwd: this.cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (this.log += data));
     await until('the host answers', START_MS, async () => {

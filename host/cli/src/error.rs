@@ -123,6 +123,9 @@ pub(crate) enum CommandError {
         /// Who decided in it.
         positions: Vec<usize>,
     },
+    /// A running host is not reached, or refuses.
+    #[error("{0}")]
+    Host(String),
     /// Nothing that a host could use.
     #[error("{file}: no host would put this in force: {}", problems.join("; "))]
     Unfit {

@@ -1,5 +1,5 @@
-//! `tidegate plugin …`: what a policy's author does between an empty folder and a policy in force. Knows nothing of
-//! nodes, rooms and media.
+//! `tidegate plugin …`: what a policy's author does between an empty folder and a policy in force; `tidegate policy …`:
+//! what an operator does with it in a running host. Knows nothing of nodes, rooms and media.
 //!
 //! Components run in the engine and under the bounds of production ([`tidegate_policy::sandbox`]); requests, cases
 //! and answers are written in the SDK's words ([`tidegate_sdk::cases`]), so that `cargo test` and these commands
@@ -18,9 +18,12 @@ mod bench;
 mod carried;
 mod check;
 mod error;
+mod explain;
+mod host;
 mod make;
 mod name;
 mod new;
+mod operate;
 mod options;
 mod project;
 mod question;
@@ -32,8 +35,11 @@ mod subject;
 mod trial;
 mod words;
 
+pub use operate::policy;
+
 use clap::Parser as _;
 use error::CommandError;
+use host::Host;
 use options::{Command, Options};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -77,5 +83,10 @@ fn act(command: Command, stock: Stock) -> Result<bool, CommandError> {
         Command::Check(check) => check::check(&check, stock),
         Command::Run(run) => run::run(&run, stock),
         Command::Replay(replay) => replay::replay(&replay, stock),
+        Command::Explain(of) => {
+            let told = Host::at(&of.reach).and_then(|host| explain::explain(&host, &of.explain));
+            print!("{}", told.map_err(CommandError::Host)?);
+            Ok(true)
+        }
     }
 }

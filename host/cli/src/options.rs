@@ -1,6 +1,7 @@
 //! The command line: every command and flag declared once, with its help, default and unit. Knows nothing of what a
 //! command does.
 
+use crate::explain::ExplainOf;
 use crate::name::name;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     /// otherwise, and at what cost
     #[command(after_help = REPLAY_CODES)]
     Replay(Replay),
+    /// The last decisions of a running host: what was asked, what was answered and who did
+    Explain(ExplainOf),
 }
 
 /// What the end of a replay means.

@@ -70,7 +70,7 @@ fn seated(seat: &Seated) -> String {
     let origin = if seat.origin.is_empty() { "elsewhere" } else { &seat.origin };
     let (decision, name) = (seat.decision.name(), &seat.name);
     format!(
-        "{decision} {}: {name}, generation {}, digest {}, from {origin}: asked {} times",
+        "{decision} {}: {name}, generation {}, digest {}, from {origin}; questions: {}",
         seat.position,
         seat.generation,
         seat.digest.get(..SHORT).unwrap_or(&seat.digest),

@@ -7,13 +7,13 @@ use crate::foreign::{Foreign, Ledger};
 use crate::scenario::Person;
 use crate::sdp::{self, Answer, Section, Sends};
 use crate::tally::Tally;
-use crate::target::Target;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tidegate_trust::Target;
 use tidegate_types::MediaKind;
 use tidegate_types::transport::Fingerprint;
 use tokio::sync::watch;
@@ -122,7 +122,7 @@ async fn join(person: &Person, context: &Context) -> Result<(Channel, Value), Se
 fn source(target: &Target, number: u32) -> Option<IpAddr> {
     let [_, second, third, fourth] = (number + 1).to_be_bytes();
     let own = Ipv4Addr::new(127, 64 | (second & 0x3f), third, fourth);
-    let loopback = target.address.is_ipv4() && target.address.ip().is_loopback();
+    let loopback = target.address().is_ipv4() && target.address().ip().is_loopback();
     (loopback && cfg!(target_os = "linux")).then_some(IpAddr::V4(own))
 }
 
@@ -249,7 +249,7 @@ impl<'a> Stay<'a> {
         let answer = self.answer(channel, &text).await?;
         let answer = Answer::read(&answer).map_err(|error| SessionError::Broken(error.to_string()))?;
         if !std::mem::replace(&mut self.met, true) {
-            let session = self.context.target.address.ip();
+            let session = self.context.target.address().ip();
             let engine = answer.engine(session).ok_or_else(|| SessionError::Broken("no candidate".into()))?;
             let (sources, began) = (self.person.sources.clone(), self.began);
             crew.enter(
@@ -270,7 +270,7 @@ impl<'a> Stay<'a> {
         let mut foreign = match self.foreign.take() {
             Some(foreign) => foreign,
             None => {
-                let host = self.context.target.address.ip();
+                let host = self.context.target.address().ip();
                 Foreign::new(&self.person, ledger, host, self.began).await.map_err(broken)?
             }
         };

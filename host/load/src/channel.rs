@@ -1,13 +1,13 @@
 //! One WebSocket session's messages: numbered requests, their answers, and what the host tells by itself. Knows
 //! nothing of what they mean.
 
-use crate::target::Target;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_trust::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -75,18 +75,18 @@ impl Channel {
         source: Option<IpAddr>,
     ) -> Result<Self, SessionError> {
         let broken = |error: std::io::Error| SessionError::Broken(error.to_string());
-        let socket = if target.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = if target.address().is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(broken)?;
         if let Some(source) = source {
             socket.bind((source, 0).into()).map_err(broken)?;
         }
-        let stream = socket.connect(target.address).await.map_err(broken)?;
+        let stream = socket.connect(target.address()).await.map_err(broken)?;
         let stream = match tls {
-            Some(tls) => secured(stream, &target.name, tls).await?,
+            Some(tls) => secured(stream, target.name(), tls).await?,
             None => Box::new(stream),
         };
         let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let mut request = format!("{scheme}://{}/session", target.authority)
+        let mut request = format!("{scheme}://{}/session", target.authority())
             .into_client_request()
             .map_err(|error| SessionError::Broken(error.to_string()))?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("tidegate.v1"));

@@ -33,8 +33,6 @@ mod source;
 mod stamp;
 pub mod started;
 mod tally;
-mod target;
-mod tls;
 mod worker;
 
 pub use options::{Kind, Options};

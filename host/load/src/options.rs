@@ -3,11 +3,10 @@
 
 use crate::limits::WEBRTC_PACKETS_PER_THREAD;
 use crate::scenario::packets_per_s;
-use crate::tls::Trust;
 use clap::{Parser, ValueEnum, value_parser};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use tidegate_types::transport::Fingerprint;
+use tidegate_trust::TrustFlags;
 
 /// Up to so many people the bots are the `webrtc` crate's where nothing else is asked for.
 const WEBRTC_PEOPLE: u32 = 100;
@@ -109,18 +108,10 @@ pub struct Options {
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true, help_heading = "Host")]
     pub token: String,
 
-    /// Believe the certificate with this SHA-256, as a host with --tls-self-signed prints it
-    #[arg(long, value_name = "XX:XX:…", value_parser = fingerprint, conflicts_with_all = ["insecure", "ca"],
-        help_heading = "Host")]
-    pub fingerprint: Option<Fingerprint>,
-
-    /// Believe certificates that an authority of this file signed, in PEM [default: the system's authorities]
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure", help_heading = "Host")]
-    pub ca: Option<PathBuf>,
-
-    /// Believe any certificate
-    #[arg(long, help_heading = "Host")]
-    pub insecure: bool,
+    // Whose certificates are believed.
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// The host's process, where it runs on this machine: its CPU and memory are then read from the system instead
     /// of its /metrics
@@ -232,16 +223,6 @@ impl Options {
         }
     }
 
-    /// Whose certificates are believed.
-    pub(crate) fn trust(&self) -> Trust {
-        match (self.insecure, self.fingerprint, &self.ca) {
-            (true, ..) => Trust::Anyone,
-            (_, Some(print), _) => Trust::Pinned(print),
-            (_, _, Some(file)) => Trust::File(file.clone()),
-            (false, None, None) => Trust::System,
-        }
-    }
-
     /// People of the room with this number: as equal as possible.
     pub(crate) fn people_of(&self, room: u32) -> u32 {
         self.people / self.rooms + u32::from(room < self.people % self.rooms)
@@ -261,11 +242,6 @@ impl Options {
     pub(crate) fn thread_count(&self) -> usize {
         self.threads.map_or_else(|| cores().saturating_sub(1).max(1), usize::from)
     }
-}
-
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    let print = text.strip_prefix("sha-256 ").unwrap_or(text);
-    Fingerprint::from_sdp(print).ok_or_else(|| "expected 32 bytes as XX:XX:… in hexadecimal".to_owned())
 }
 
 /// Cores of this machine that the process may use.

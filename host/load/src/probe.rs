@@ -1,11 +1,11 @@
 //! What the host spends: of a process of this machine as the system counts it, of any other as its metrics say. Knows
 //! nothing of bots.
 
-use crate::target::Target;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_trust::Target;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -103,17 +103,17 @@ fn resident_kib(pid: u32) -> Option<u64> {
 }
 
 fn metrics(target: &Target, tls: Option<&Arc<ClientConfig>>) -> Option<String> {
-    let stream = TcpStream::connect_timeout(&target.address, PATIENCE).ok()?;
+    let stream = TcpStream::connect_timeout(&target.address(), PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
     let Some(tls) = tls else { return ask_metrics(stream, target) };
-    let name = ServerName::try_from(target.name.clone()).ok()?;
+    let name = ServerName::try_from(target.name().to_owned()).ok()?;
     let connection = ClientConnection::new(Arc::clone(tls), name).ok()?;
     ask_metrics(StreamOwned::new(connection, stream), target)
 }
 
 fn ask_metrics(mut stream: impl Read + Write, target: &Target) -> Option<String> {
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.authority)
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.authority())
         .ok()?;
     let mut answer = String::new();
     // Whoever closes without a word (TLS has one for it) has said enough all the same.

@@ -13,8 +13,6 @@ use crate::report::{HostCost, Report, Sample};
 use crate::scenario::{Chance, person};
 use crate::stamp::Stamps;
 use crate::tally::Tally;
-use crate::target::{Target, TargetError};
-use crate::tls::{self, TlsError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_media::association::{AssociationConfig, Identity, IdentityError};
+use tidegate_trust::{Target, TargetError, TlsError};
 use tidegate_types::transport::SrtpProfile;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -74,7 +73,7 @@ pub enum RunError {
 /// Before anyone joins: an address or a limit. Afterwards: nobody got in, or a file cannot be written.
 pub fn run(options: &Options) -> Result<Report, RunError> {
     let target = Target::read(&options.host)?;
-    let tls = if target.secure { Some(tls::client(&options.trust())?) } else { None };
+    let tls = if target.is_secure() { Some(tidegate_trust::client(&options.trust.trust())?) } else { None };
     limits::check(options)?;
     let runtime = runtime(options)?;
     let bots = bots(options)?;

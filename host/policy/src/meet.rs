@@ -154,25 +154,4 @@ mod tests {
         }
         assert!(meet(named("ada", "harbour"), named("ada", "harbour")).is_ok());
     }
-
-    /// One of the four yes-or-no permissions.
-    type Permission = fn(&mut Grant) -> &mut bool;
-
-    #[test]
-    fn what_either_forbids_is_forbidden() {
-        let permissions: [(&str, Permission); 4] = [
-            ("publish", |grant| &mut grant.publish),
-            ("subscribe", |grant| &mut grant.subscribe),
-            ("data", |grant| &mut grant.data),
-            ("admin", |grant| &mut grant.admin),
-        ];
-        for (name, permission) in permissions {
-            for (first, second) in [(false, false), (false, true), (true, false), (true, true)] {
-                let (mut one, mut other) = (Grant::open(), Grant::open());
-                (*permission(&mut one), *permission(&mut other)) = (first, second);
-                let (mut met, _) = meet(one, other).expect("they name nobody");
-                assert_eq!(*permission(&mut met), first && second, "{name}: {first} and {second}");
-            }
-        }
-    }
 }

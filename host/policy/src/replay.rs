@@ -1,8 +1,9 @@
 //! A record decided again: by the same components, to see that it comes out the same to the last bit, or with another
 //! in one's place, to see what that would change. Knows nothing of queues or of a running host.
 //!
-//! Late answers and interrupted calls stay as they were: how fast a machine is, is no part of a policy. A record that
-//! is cut is replayed up to the cut.
+//! Late answers stay late, and interrupted calls stay as they were: how fast a machine is, is no part of a policy. Another
+//! component is asked what one was interrupted at, and its answer told with that doubt. A record that is cut is replayed
+//! up to the cut.
 
 mod lines;
 mod live;

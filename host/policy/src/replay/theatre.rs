@@ -26,6 +26,7 @@ const OPEN: usize = 65_536;
 const INEXACT: &str = "the record kept only the first of many answers that the host gave its instance";
 const MASKED: &str = "its token is not in the record, only another text of the same length";
 const NO_LOOKUP: &str = "it needs a lookup that the record does not have";
+const INTERRUPTED: &str = "it was interrupted at the deadline then, by a loop or a busy machine";
 const UNASKED: &str = "the policies after it were not asked then";
 
 /// One call of a decision, then and now.
@@ -347,7 +348,9 @@ fn comes_to(decided: &Decided, redone: &[Redone]) -> Option<Other> {
                 position = position.or(Some(index + 1));
                 let question = own.call.question();
                 let answer = checked(&question, now);
-                doubt = doubt.or((answer == Err(Failure::Lookup)).then_some(NO_LOOKUP));
+                doubt = doubt
+                    .or((answer == Err(Failure::Lookup)).then_some(NO_LOOKUP))
+                    .or((own.call.answer == Err(Failure::Deadline)).then_some(INTERRUPTED));
                 answer
             }
             _ => match (by.failure, by.instead.and_then(of), own) {

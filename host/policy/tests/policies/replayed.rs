@@ -44,7 +44,12 @@ fn ten_thousand_decisions_come_out_the_same_and_a_changed_line_changes_what_it_m
     };
     assert!(instead.generations.len() > 2, "it came and went: {survey:?}");
     let changed = record.replay(&given, Some(instead));
-    let listed: Vec<RequestNumber> = changed.affected.iter().map(|affected| affected.number).collect();
+    // What a busy machine interrupted then is told with that doubt.
+    let sure = changed.affected.iter().filter(|affected| affected.doubt.is_none());
+    let listed: Vec<RequestNumber> = sure.map(|affected| affected.number).collect();
+    assert!(
+        changed.affected.iter().all(|affected| affected.doubt.is_none() || affected.before == "deadline")
+    );
     let granted = granted(None);
     let expected: Vec<RequestNumber> = outcomes
         .iter()
@@ -54,7 +59,7 @@ fn ten_thousand_decisions_come_out_the_same_and_a_changed_line_changes_what_it_m
     let mut sorted = listed.clone();
     sorted.sort_unstable();
     assert!(expected.len() > 500);
-    assert_eq!(sorted, expected, "exactly the affected ones");
+    assert!(sorted == expected, "exactly the affected ones");
     assert!(changed.not_again.is_empty() && changed.warnings.is_empty(), "{:?}", changed.warnings);
     assert!(changed.affected[0].after.contains("go away"), "{:?}", changed.affected[0]);
 

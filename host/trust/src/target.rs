@@ -5,14 +5,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 /// Where the host is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Name and port, as requests name it.
-    pub(crate) authority: String,
-    /// The name alone, as a certificate holds it.
-    pub(crate) name: String,
-    /// Served over TLS.
-    pub(crate) secure: bool,
-    /// Where that is.
-    pub(crate) address: SocketAddr,
+    authority: String,
+    name: String,
+    secure: bool,
+    address: SocketAddr,
 }
 
 /// Why an address cannot be used.
@@ -28,7 +24,10 @@ pub enum TargetError {
 
 impl Target {
     /// Reads `http://…`, `ws://…` (or neither), `https://…` or `wss://…`; a path and what follows it is left out.
-    pub(crate) fn read(url: &str) -> Result<Self, TargetError> {
+    ///
+    /// # Errors
+    /// Where it is no address, or its name stands for nothing.
+    pub fn read(url: &str) -> Result<Self, TargetError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let secure = match scheme {
             "http" | "ws" => false,
@@ -47,6 +46,32 @@ impl Target {
         let address = found.ok().and_then(|mut found| found.next());
         let address = address.ok_or_else(|| TargetError::Unknown(name.to_owned()))?;
         Ok(Self { authority: authority.to_owned(), name: name.to_owned(), secure, address })
+    }
+}
+
+impl Target {
+    /// Name and port, as requests name it.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The name alone, as a certificate holds it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is it served over TLS?
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Where that is.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

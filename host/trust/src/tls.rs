@@ -2,19 +2,15 @@
 //! Knows nothing of what is said over a connection.
 
 use ::aws_lc_rs::digest::{SHA256, digest};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_types::transport::Fingerprint;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{
-    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
 
 /// Where systems keep the authorities that they trust.
 const SYSTEM_FILES: [&str; 3] =
@@ -22,7 +18,7 @@ const SYSTEM_FILES: [&str; 3] =
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// The system's authorities.
     #[default]
     System,
@@ -51,7 +47,10 @@ pub enum TlsError {
 }
 
 /// What connections to a host are made with.
-pub(crate) fn client(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
+///
+/// # Errors
+/// Where the authorities cannot be read.
+pub fn client(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
