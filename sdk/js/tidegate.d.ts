@@ -160,6 +160,10 @@ export interface SessionEvents {
   'message': CustomEvent<Message>;
   /** The host refused a message or closed a channel of ours. */
   'message-refused': CustomEvent<{ channel: string; code: string; message: string }>;
+  /** What this person may do changed, from now on; `session.grant` holds the same. */
+  'grant': CustomEvent<unknown>;
+  /** The host ended a track of ours that the grant does not hold any more; it is not published again by itself. */
+  'track-revoked': CustomEvent<{ publication: Publication; code: string; message: string }>;
   /** Something failed that the session itself survives. */
   'problem': CustomEvent<Error>;
   /** The session is over and does not come back; code `left` after leave(). */

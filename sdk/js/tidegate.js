@@ -1092,6 +1092,8 @@ export class Session extends EventTarget {
       case 'message-refused': return this.#emit('message-refused', message);
       case 'speakers': return this.#onSpeakers(message.speakers);
       case 'transport': return this.#onTransport(message.state);
+      case 'grant-changed': return this.#onGrant(message.grant);
+      case 'track-revoked': return this.#onRevoked(message);
       case 'ended': return this.#onEnded(message);
     }
   }
@@ -1130,6 +1132,21 @@ export class Session extends EventTarget {
     this.#tracks.delete(producer);
     this.#tiles.forget(track);
     this.#emit('track-ended', track);
+  }
+
+  #onGrant(grant) {
+    this.grant = grant;
+    this.#emit('grant', grant);
+  }
+
+  // The host has ended a track of ours that the grant does not hold any more: there is nothing to close.
+  #onRevoked({ producer, code, message }) {
+    const publication = [...this.#publications].find((one) => one.producer === producer);
+    if (!publication) return;
+    publication.producer = null;
+    const ended = this._unpublish(publication);
+    this.#emit('track-revoked', { publication, code, message });
+    return ended;
   }
 
   #onTrack({ producer }, event, changes) {

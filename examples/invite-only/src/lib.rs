@@ -17,7 +17,7 @@ impl Authorize for InviteOnly {
                 format!("This room has started, and {} is not on its list of guests.", shown(&request.name)),
             ),
             // Who is in may do all that people do.
-            Action::Publish | Action::Subscribe | Action::Data => Grant::open().into(),
+            Action::Publish | Action::Subscribe | Action::Data | Action::Renew => Grant::open().into(),
             _ => Answer::refuse("not-granted", "This host's policy does not allow this."),
         }
     }

@@ -41,7 +41,8 @@ impl Authorize for SignedPass {
 
     fn authorize(&self, request: &AuthorizeRequest) -> Answer {
         match request.action {
-            Action::Join => self.join(request).into(),
+            // Who stays shows the pass again: it may have expired.
+            Action::Join | Action::Renew => self.join(request).into(),
             // Asked only where a grant names them in `consult`.
             Action::Publish | Action::Subscribe | Action::Data => inside(request).into(),
             _ => Answer::refuse("not-granted", "This policy does not grant that."),

@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::Duration;
 use tidegate_sdk::cases::{self, AuthorizeForm, BalanceForm, Case, PlaceForm, Row};
 use tidegate_sdk::{Attr as SdkAttr, Bitrate, Refusal as SdkRefusal, UnixTime};
 use tidegate_sdk::{allocate as sdk_allocate, authorize as sdk_authorize, balance as sdk_balance};
@@ -113,6 +114,7 @@ fn action(action: &sdk_authorize::Action) -> Action {
         sdk_authorize::Action::Subscribe => Action::Subscribe,
         sdk_authorize::Action::Data => Action::Data,
         sdk_authorize::Action::Admin => Action::Admin,
+        sdk_authorize::Action::Renew => Action::Renew,
         // A case file names no others.
         _ => Action::Join,
     }
@@ -199,6 +201,7 @@ fn grant_out(grant: Grant) -> sdk_authorize::Grant {
         egress: grant.egress_kbps.map(rate),
         expires: grant.expires_unix_ms.map(UnixTime::from_millis),
         consult: grant.consult,
+        ask_again: grant.ask_again_ms.map(|ms| Duration::from_millis(u64::from(ms))),
         attrs: attrs_out(grant.attrs),
     }
 }

@@ -93,6 +93,8 @@ pub struct Bounds {
     /// Transports that begin to move within a minute, whoever wishes it (60). Each costs the cores that it leaves and
     /// reaches some milliseconds.
     pub moves_per_minute: usize,
+    /// Grants of those inside that policies are asked about again at once (16); others wait in line.
+    pub renewals: usize,
     /// Wishes of the balance policy that are kept (64, oldest forgotten first).
     pub wishes: usize,
 }
@@ -116,6 +118,7 @@ impl Default for Bounds {
             speakers: 16,
             moves: 16,
             moves_per_minute: 60,
+            renewals: 16,
             wishes: 64,
         }
     }

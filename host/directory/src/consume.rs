@@ -198,6 +198,14 @@ impl Directory {
         self.reply(asker, Ok(ReplyBody::Done));
     }
 
+    /// Ends a consumer that its person may not have any more.
+    pub(crate) fn end_consumer(&mut self, id: ConsumerId, why: &RequestError) {
+        if let Some(place) = self.consumers.get(&id).and_then(|consumer| self.place_of(consumer.transport)) {
+            self.command_quietly(place, CommandBody::CloseConsumer { consumer: id });
+        }
+        self.forget_consumer(id, why);
+    }
+
     /// Ends a consumer that could not be made; its place may have it all the same if it was silent.
     pub(crate) fn fail_consumer(&mut self, id: ConsumerId, error: &RequestError) {
         let Some(consumer) = self.consumers.get(&id) else { return };

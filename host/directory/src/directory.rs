@@ -12,6 +12,7 @@ use crate::objects::{Consumer, Person, Producer, Relay, Router, Transport};
 use crate::placement::Placing;
 use crate::questions::Asked;
 use crate::refusal::{CommandFailure, full};
+use crate::renew::Renewals;
 use crate::timers::{Timer, Timers};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -110,6 +111,7 @@ pub struct Directory {
     pub(crate) relays: BTreeMap<RelayId, Relay>,
     pub(crate) placing: Placing,
     pub(crate) moves: Moves,
+    pub(crate) renewals: Renewals,
     pub(crate) questions: BTreeMap<RequestNumber, Asked>,
     pub(crate) commands: BTreeMap<RequestNumber, (Place, Awaited)>,
     pub(crate) wishes: VecDeque<(u64, Wish)>,
@@ -145,6 +147,7 @@ impl Directory {
             relays: BTreeMap::new(),
             placing: Placing::default(),
             moves: Moves::default(),
+            renewals: Renewals::default(),
             questions: BTreeMap::new(),
             commands: BTreeMap::new(),
             wishes: VecDeque::new(),
@@ -271,6 +274,8 @@ impl Directory {
                 let dump = self.dump();
                 self.reply(asker, Ok(ReplyBody::Dump(Box::new(dump))));
             }
+            RequestBody::Reauthorize { person } => self.reauthorize(asker, person),
+            RequestBody::EndPerson { person, message } => self.end_by_operator(asker, person, &message),
             RequestBody::ReadStats { transport } => self.read_stats(asker, transport),
             RequestBody::Move { transport, to } => self.request_move(asker, transport, to),
         }
@@ -311,6 +316,7 @@ impl Directory {
                 Timer::Command(number) => self.command_done(number, Err(CommandFailure::Silent)),
                 Timer::Reservation(holder) => self.cluster.release(holder),
                 Timer::GrantEnds(person) => self.check_grant(person),
+                Timer::AskAgain(person) => self.ask_again(person),
                 Timer::RelayIdle(relay) => self.close_idle_relay(relay),
                 Timer::Speakers(router) => self.settle_speakers(router),
                 Timer::Move(transport) => self.move_took_too_long(transport),

@@ -32,6 +32,7 @@ impl Directory {
         let consumers = transport.consumers.iter().filter_map(|id| Some((*id, self.consumers.get(id)?)));
         Some(PersonDump {
             view: person.view.clone(),
+            grant: person.grant.clone(),
             place: transport.place,
             transport: person.transport,
             state: transport.state,

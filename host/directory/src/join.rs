@@ -9,6 +9,7 @@ use crate::objects::{Person, Router, Transport};
 use crate::placement::Subject;
 use crate::questions::Asked;
 use crate::refusal::{CommandFailure, full, refused, unfit};
+use crate::renew::Renewal;
 use crate::speaker::SpeakerOrder;
 use crate::tell::Audience;
 use crate::timers::Timer;
@@ -19,7 +20,7 @@ use tidegate_types::request::{
     ErrorKind, JoinRequest, Joined, NoticeBody, PersonView, ReplyBody, RequestError, TrackView,
 };
 use tidegate_types::transport::{LocalTransport, TransportState};
-use tidegate_types::{PersonId, Place, RouterId, Secret, Shared, TransportId};
+use tidegate_types::{Now, PersonId, Place, RouterId, Shared, TransportId};
 
 /// The most bytes of one attribute, name and value together.
 const ATTR_BYTES: usize = 1_024;
@@ -108,7 +109,7 @@ impl Directory {
         };
         let room = joining.request.room.clone();
         let entered = granted.and_then(|grant| {
-            self.check_terms(&grant, &room)?;
+            terms(&grant, &room, self.now)?;
             Ok((self.enter(&room)?, grant))
         });
         let (router, grant) = match entered {
@@ -123,17 +124,6 @@ impl Directory {
             let bound = self.config.bounds.pending_requests;
             self.fail_join(person, full("pending placements", bound));
         }
-    }
-
-    /// What the grant itself says about this room and this moment.
-    fn check_terms(&self, grant: &Grant, room: &str) -> Result<(), RequestError> {
-        if grant.room.as_deref().is_some_and(|only| only != room) {
-            return Err(refused("wrong-room", "Your permission is for another room."));
-        }
-        if grant.expires_unix_ms.is_some_and(|end| end <= moment::unix_ms(self.now.wall)) {
-            return Err(refused("grant-expired", "Your permission to be here has ended."));
-        }
-        Ok(())
     }
 
     /// Counts one more person on the way into a room, which is made if nobody is in it.
@@ -211,7 +201,6 @@ impl Directory {
         let Some(joining) = self.joining.remove(&id) else { return };
         let JoinStage::Creating(router, place) = joining.stage else { return };
         let Joining { asker, request, grant, transport, .. } = joining;
-        let asks_again = !grant.consult.is_empty();
         let view = Shared::from(PersonView {
             person: id,
             name: grant.name.clone().unwrap_or(request.name),
@@ -224,9 +213,10 @@ impl Directory {
             transport,
             view: view.clone(),
             grant,
-            token: if asks_again { request.token } else { Secret::default() },
+            token: request.token,
             address: request.address,
-            attrs: if asks_again { request.attrs } else { Vec::new() },
+            attrs: request.attrs,
+            renewal: Renewal::default(),
         };
         let stands = Transport {
             person: id,
@@ -245,6 +235,7 @@ impl Directory {
         }
         self.totals.joins_total += 1;
         self.check_grant(id);
+        self.ask_again_later(id);
         if let Some(joined) = self.joined(id) {
             self.reply(asker, Ok(ReplyBody::Joined(Box::new(joined))));
         }
@@ -280,7 +271,7 @@ impl Directory {
     }
 
     /// The live tracks of a room, but for one person's own.
-    fn tracks_of(&self, router: &Router, but: Option<PersonId>) -> Vec<TrackView> {
+    pub(crate) fn tracks_of(&self, router: &Router, but: Option<PersonId>) -> Vec<TrackView> {
         let people = router.people.iter().filter(|person| Some(**person) != but);
         let transports = people.filter_map(|person| {
             let transport = self.people.get(person)?.transport;
@@ -315,7 +306,9 @@ impl Directory {
 
     /// Ends a presence whose grant has ended, else looks again when it may have.
     pub(crate) fn check_grant(&mut self, id: PersonId) {
-        let Some(end) = self.people.get(&id).and_then(|person| person.grant.expires_unix_ms) else { return };
+        let Some(end) = self.people.get(&id).and_then(|person| person.grant.expires_unix_ms) else {
+            return self.timers.cancel(Timer::GrantEnds(id));
+        };
         let wait = moment::wait_until(self.now, end);
         if wait.is_zero() {
             self.end_person(id, Some(("grant-expired", "Your permission to be here has ended.")), true);
@@ -323,6 +316,17 @@ impl Directory {
             self.timers.set(Timer::GrantEnds(id), self.now.instant + wait);
         }
     }
+}
+
+/// What the grant itself says about this room and this moment.
+pub(crate) fn terms(grant: &Grant, room: &str, now: Now) -> Result<(), RequestError> {
+    if grant.room.as_deref().is_some_and(|only| only != room) {
+        return Err(refused("wrong-room", "Your permission is for another room."));
+    }
+    if grant.expires_unix_ms.is_some_and(|end| end <= moment::unix_ms(now.wall)) {
+        return Err(refused("grant-expired", "Your permission to be here has ended."));
+    }
+    Ok(())
 }
 
 fn stopping() -> RequestError {

@@ -38,6 +38,8 @@ impl Directory {
         let Some(person) = self.people.remove(&id) else { return };
         self.clients.remove(&person.client);
         self.timers.cancel(Timer::GrantEnds(id));
+        self.timers.cancel(Timer::AskAgain(id));
+        self.end_renewal(person.renewal, farewell);
         if let Some(router) = self.routers.get_mut(&person.router) {
             router.people.remove(&id);
         }

@@ -52,6 +52,7 @@ mod produce;
 mod questions;
 mod refusal;
 mod relay;
+mod renew;
 mod reports;
 mod speaker;
 mod tell;

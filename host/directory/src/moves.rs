@@ -62,6 +62,12 @@ pub(crate) struct Moves {
     begun: VecDeque<Instant>,
 }
 
+impl Moves {
+    pub(crate) fn is_under_way(&self, transport: TransportId) -> bool {
+        self.under_way.contains_key(&transport)
+    }
+}
+
 impl Directory {
     pub(crate) fn request_move(&mut self, asker: Asker, transport: TransportId, to: ShardIndex) {
         let begun = self.place_of(transport).ok_or_else(no_transport).and_then(|from| {

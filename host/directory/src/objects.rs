@@ -3,6 +3,7 @@
 
 use crate::ledger::Asker;
 use crate::loudest::Loudest;
+use crate::renew::Renewal;
 use crate::speaker::SpeakerOrder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,10 +48,12 @@ pub(crate) struct Person {
     pub(crate) transport: TransportId,
     pub(crate) view: Shared<PersonView>,
     pub(crate) grant: Grant,
-    /// What authorize is told again; the token is dropped where the grant asks for no further questions.
+    /// What authorize is told again, at any time: by the grant's wish or an operator's. The token stays in memory
+    /// only, as long as the person is inside.
     pub(crate) token: Secret,
     pub(crate) address: Option<IpAddr>,
     pub(crate) attrs: Vec<Attr>,
+    pub(crate) renewal: Renewal,
 }
 
 #[derive(Debug)]

@@ -23,6 +23,7 @@ pub(crate) enum Asked {
     Consume(Asker, consume::Wanted),
     Data(Asker, data::Wanted),
     Admin(Asker),
+    Renew(PersonId),
     /// The placement whose turn it is.
     Place,
     Balance,
@@ -69,6 +70,10 @@ impl Directory {
             Asked::Admin(asker) => {
                 let outcome = self.granted(answer.result).and_then(may_administer);
                 self.reply(asker, outcome.map(|()| ReplyBody::Done));
+            }
+            Asked::Renew(person) => {
+                let granted = self.granted(answer.result);
+                self.renewed(person, granted);
             }
             Asked::Place => self.place_answered(answer.result),
             Asked::Balance => self.balance_answered(answer.result),

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Reservation(Holder),
     /// A grant may have ended.
     GrantEnds(PersonId),
+    /// A policy is to be asked again about someone inside.
+    AskAgain(PersonId),
     /// A relay without consumers closes.
     RelayIdle(RelayId),
     /// The order of a router's speakers may have changed.

@@ -481,6 +481,26 @@ impl Transport {
         }
     }
 
+    /// Puts other ceilings in force: what comes in is held to the new one from now on, what goes out with the next
+    /// division, and the peer is told.
+    pub fn limit(
+        &mut self,
+        now: Now,
+        ingress_kbps: Option<u32>,
+        egress_kbps: Option<u32>,
+        out: &mut Datagrams,
+    ) {
+        if ingress_kbps.is_none() && self.limits.ingress_kbps.is_some() {
+            self.upload.lift();
+        }
+        if ingress_kbps != self.limits.ingress_kbps {
+            self.ceiling =
+                ingress_kbps.map(|kbps| Ceiling::new(Bitrate::from_kbps(kbps.into()), now.instant));
+        }
+        (self.limits.ingress_kbps, self.limits.egress_kbps) = (ingress_kbps, egress_kbps);
+        self.tell_ceiling(now, out);
+    }
+
     /// Tells a peer that may not bring in as much as it likes, or need not, how much it may: it sends less by itself,
     /// before anything has to be dropped.
     fn tell_ceiling(&mut self, now: Now, out: &mut Datagrams) {

@@ -46,6 +46,11 @@ impl Upload {
         more
     }
 
+    /// A ceiling that its publisher was told for another reason is lifted: that has to be told as well.
+    pub const fn lift(&mut self) {
+        self.bounded = true;
+    }
+
     /// What its publisher is to be told; `None` as long as it may bring in all that it has.
     #[must_use]
     pub fn ceiling(&self) -> Option<Bitrate> {

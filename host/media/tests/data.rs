@@ -363,6 +363,34 @@ fn a_text_reaches_who_has_no_channel_by_report_and_who_has_one_by_that() {
 }
 
 #[test]
+fn the_right_to_send_can_be_taken_and_given_while_channels_stand() {
+    let mut world = World::gathered(1, 2, 0, &plain());
+    let may_send = |world: &mut World, may_send| {
+        let (transport, ingress_kbps, egress_kbps) = (TransportId(1), None, Some(500));
+        let may_send = Some(may_send);
+        let body = CommandBody::LimitTransport { transport, ingress_kbps, egress_kbps, may_send };
+        world.command(0, body).expect("is limited");
+    };
+    may_send(&mut world, false);
+    world.send(1, b"no");
+    world.run(Duration::from_millis(200));
+    assert!(world.received(0).is_empty());
+    assert_eq!(world.refusals(), [(TransportId(1), "files", DataRefusal::NotGranted)]);
+    may_send(&mut world, true);
+    world.send(1, b"yes");
+    world.run(Duration::from_millis(200));
+    assert_eq!(world.received(0), [b"yes"]);
+    let nobody = TransportId(99);
+    let body = CommandBody::LimitTransport {
+        transport: nobody,
+        ingress_kbps: None,
+        egress_kbps: None,
+        may_send: None,
+    };
+    assert_eq!(world.command(0, body), Err(CommandError::NoTransport(nobody)));
+}
+
+#[test]
 fn a_message_without_a_grant_is_refused_and_told_once_a_second() {
     let mut world = World::new(1, 0);
     for may_send in [true, false] {

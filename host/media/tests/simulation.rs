@@ -12,8 +12,9 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tidegate_types::command::CommandBody;
 use tidegate_types::consumer::Allowance;
-use tidegate_types::{Bitrate, ProducerId};
+use tidegate_types::{Bitrate, ProducerId, TransportId};
 use world::person::Plan;
 use world::{Weather, World};
 
@@ -344,6 +345,26 @@ fn who_brings_in_too_much_loses_pictures_and_no_sound() {
     assert!(publisher.refused_video_packets > 500, "{publisher:?}");
     let sequences = world.people[0].sequences(ProducerId(31));
     assert!(sequences.len() > 200 && sequences.windows(2).all(|two| two[1] == two[0] + 1));
+}
+
+#[test]
+fn a_ceiling_can_be_set_and_lifted_while_media_flows() {
+    let mut world = World::new(1, 1, 4, Weather::default(), &simulcast());
+    let limit = |world: &mut World, ingress_kbps| {
+        let transport = TransportId(3);
+        let body = CommandBody::LimitTransport { transport, ingress_kbps, egress_kbps: None, may_send: None };
+        world.command(0, body).expect("is limited");
+    };
+    let refused_until = |world: &mut World, second| {
+        world.run_until(Duration::from_secs(second));
+        world.stats(3).transport.refused_video_packets
+    };
+    assert_eq!(refused_until(&mut world, 3), 0);
+    limit(&mut world, Some(600));
+    let refused = refused_until(&mut world, 6);
+    assert!(refused > 250, "{refused}");
+    limit(&mut world, None);
+    assert_eq!(refused_until(&mut world, 9), refused);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How large an answer may be, and that it answers what was asked. Knows nothing of how it was made.
 
+use crate::convert::ASK_AGAIN;
 use tidegate_types::decision::{
     AnswerBody, Attr, AuthorizeAnswer, BalanceAnswer, Failure, Grant, PlaceAnswer, PlaceKind, PlaceRequest,
     Placement, QuestionBody, Refusal,
@@ -33,6 +34,7 @@ fn grant(grant: &Grant) -> bool {
     [&grant.identity, &grant.name, &grant.room].into_iter().flatten().all(|value| text(value))
         && grant.sources.as_deref().is_none_or(texts)
         && texts(&grant.consult)
+        && !grant.attrs.iter().any(|attr| attr.name == ASK_AGAIN)
         && attrs(&grant.attrs)
 }
 

@@ -53,7 +53,15 @@ pub(crate) fn authorize_answer(answer: authorization::AuthorizeAnswer) -> Author
     }
 }
 
+/// The attr of a grant that says after how many milliseconds the policy wishes to be asked again. One that is no number
+/// stays an attr, and [`crate::bounds`] refuses the answer: a grant that its policy means to look at again must not
+/// stand for ever.
+pub(crate) const ASK_AGAIN: &str = "ask-again-ms";
+
 fn own_grant(grant: authorization::Grant) -> Grant {
+    let mut attrs = own_attrs(grant.attrs);
+    let wish = attrs.iter().position(|attr| attr.name == ASK_AGAIN && attr.value.parse::<u32>().is_ok());
+    let ask_again_ms = wish.and_then(|at| attrs.remove(at).value.parse().ok());
     Grant {
         identity: grant.identity,
         name: grant.name,
@@ -68,7 +76,8 @@ fn own_grant(grant: authorization::Grant) -> Grant {
         egress_kbps: grant.egress_kbps,
         expires_unix_ms: grant.expires_unix_ms,
         consult: grant.consult,
-        attrs: own_attrs(grant.attrs),
+        ask_again_ms,
+        attrs,
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn meet(first: Grant, second: Grant) -> Result<(Grant, Vec<String>), 
         egress_kbps: least(first.egress_kbps, second.egress_kbps),
         expires_unix_ms: least(first.expires_unix_ms, second.expires_unix_ms),
         consult: united(first.consult, second.consult),
+        ask_again_ms: least(first.ask_again_ms, second.ask_again_ms),
         attrs,
     };
     Ok((grant, conflicts))
@@ -106,6 +107,7 @@ mod tests {
             ingress_kbps: Some(900),
             expires_unix_ms: Some(50),
             consult: vec!["publish".into()],
+            ask_again_ms: Some(9_000),
             attrs: vec![attr("role", "host"), attr("team", "red")],
             ..Grant::open()
         };
@@ -118,6 +120,7 @@ mod tests {
             egress_kbps: Some(700),
             expires_unix_ms: Some(40),
             consult: vec!["publish".into(), "data".into()],
+            ask_again_ms: Some(5_000),
             attrs: vec![attr("role", "guest"), attr("team", "red"), attr("seat", "7")],
             ..Grant::open()
         };
@@ -133,6 +136,7 @@ mod tests {
             egress_kbps: Some(700),
             expires_unix_ms: Some(40),
             consult: vec!["publish".into(), "data".into()],
+            ask_again_ms: Some(5_000),
             attrs: vec![attr("role", "host"), attr("team", "red"), attr("seat", "7")],
             ..Grant::open()
         };

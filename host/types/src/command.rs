@@ -32,6 +32,17 @@ pub enum CommandBody {
         /// The most it may send, enforced from the grant; `None` is unbounded.
         limits: TransportLimits,
     },
+    /// Put other bounds of a grant in force.
+    LimitTransport {
+        /// Which.
+        transport: TransportId,
+        /// Ceiling of what it publishes, in kbit/s; `None` is unbounded.
+        ingress_kbps: Option<u32>,
+        /// Ceiling of what it is sent, in kbit/s.
+        egress_kbps: Option<u32>,
+        /// May it send messages? `None` leaves that as it is.
+        may_send: Option<bool>,
+    },
     /// Tell a transport what its peer said. New ICE credentials restart ICE.
     ConnectTransport {
         /// Which.

@@ -7,6 +7,7 @@ use crate::cluster::Feed;
 use crate::{MediaKind, Place, RequestNumber, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// A decision point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub enum Action {
     Data,
     /// Use the admin API.
     Admin,
+    /// Stay inside: the grant is asked about again.
+    Renew,
 }
 
 impl Action {
@@ -89,6 +92,7 @@ impl Action {
             Self::Subscribe => "subscribe",
             Self::Data => "data",
             Self::Admin => "admin",
+            Self::Renew => "renew",
         }
     }
 }
@@ -151,6 +155,9 @@ pub enum AuthorizeAnswer {
     },
 }
 
+/// After how long a policy can be asked again, in milliseconds: what lies outside counts as the nearest.
+pub const ASK_AGAIN_MS: RangeInclusive<u32> = 1_000..=86_400_000;
+
 /// What someone may do, until it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -180,6 +187,10 @@ pub struct Grant {
     pub expires_unix_ms: Option<u64>,
     /// Actions that are to be asked about again, each time.
     pub consult: Vec<String>,
+    /// After how long the policy wishes to be asked again whether this still holds, within [`ASK_AGAIN_MS`]; `None` is
+    /// never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_again_ms: Option<u32>,
     /// What this version gives no meaning to.
     pub attrs: Vec<Attr>,
 }

@@ -136,6 +136,19 @@ pub enum RequestBody {
         /// To which shard.
         to: ShardIndex,
     },
+    /// Ask the policy now whether a person may stay, and put its grant in force. For operators. Answered by
+    /// [`ReplyBody::Reauthorized`].
+    Reauthorize {
+        /// Who.
+        person: PersonId,
+    },
+    /// End a person's presence. For operators.
+    EndPerson {
+        /// Who.
+        person: PersonId,
+        /// What it is told: one sentence.
+        message: String,
+    },
     /// Counters of one person's transport. Answered by [`ReplyBody::Stats`].
     ReadStats {
         /// Which.
@@ -191,6 +204,22 @@ pub enum ReplyBody {
     Dump(Box<Dump>),
     /// Counters.
     Stats(Box<TransportDump>),
+    /// What came of asking again.
+    Reauthorized(Reauthorized),
+}
+
+/// What came of asking a policy again about someone inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reauthorized {
+    /// It stays, with this grant.
+    Stays(Box<Grant>),
+    /// It is out.
+    Ended {
+        /// Short, stable, lower case with hyphens; a policy's own code where that refused.
+        code: String,
+        /// One sentence.
+        message: String,
+    },
 }
 
 /// What a person gets on entering.
@@ -356,6 +385,17 @@ pub enum NoticeBody {
         /// Why.
         refusal: DataRefusal,
     },
+    /// The client may do other things than before, from now on.
+    GrantChanged(Box<Grant>),
+    /// The client's own track was ended, since its grant does not hold it any more.
+    TrackRevoked {
+        /// Which.
+        producer: ProducerId,
+        /// Short, stable, lower case with hyphens.
+        code: String,
+        /// One sentence.
+        message: String,
+    },
     /// The client's presence ended; nothing follows.
     Ended {
         /// Short, stable, lower case with hyphens.
@@ -409,6 +449,8 @@ pub struct RoomDump {
 pub struct PersonDump {
     /// Who.
     pub view: Shared<PersonView>,
+    /// What it may do.
+    pub grant: Grant,
     /// Where its transport stands.
     pub place: Place,
     /// Its transport.

@@ -11,7 +11,9 @@ struct Open;
 impl Authorize for Open {
     fn authorize(&self, request: &AuthorizeRequest) -> Answer {
         match &request.action {
-            Action::Join | Action::Publish | Action::Subscribe | Action::Data => Grant::open().into(),
+            Action::Join | Action::Publish | Action::Subscribe | Action::Data | Action::Renew => {
+                Grant::open().into()
+            }
             Action::Admin => Answer::refuse("admin-not-granted", "Nobody may use the admin API here."),
             unknown => Answer::refuse(
                 "unknown-action",
@@ -33,7 +35,7 @@ mod tests {
 
     #[test]
     fn everybody_may_do_everything_but_administer() {
-        for action in [Action::Join, Action::Publish, Action::Subscribe, Action::Data] {
+        for action in [Action::Join, Action::Publish, Action::Subscribe, Action::Data, Action::Renew] {
             let Answer::Grant(grant) = ask(action) else { panic!("refused") };
             assert_eq!(grant, Grant::open());
             assert!(grant.publish && grant.subscribe && grant.data && !grant.admin);

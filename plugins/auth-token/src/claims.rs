@@ -123,6 +123,7 @@ impl Claims {
             ingress: self.ingress_kbps.map(ceiling),
             egress: self.egress_kbps.map(ceiling),
             expires: Some(self.exp.after(configuration.leeway)),
+            ask_again: configuration.ask_again,
             ..Grant::default()
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Configuration {
     pub(crate) audience: Option<String>,
     /// How far the clocks of issuer and host may differ.
     pub(crate) leeway: Duration,
+    /// After how long a token of someone inside is looked at again: keys may have changed.
+    pub(crate) ask_again: Option<Duration>,
 }
 
 /// One key, for one algorithm only: what a token says of its algorithm chooses among keys, never how a key is
@@ -65,6 +67,7 @@ struct Wire {
     audience: Option<String>,
     #[serde(default = "default_leeway_s")]
     leeway_s: u64,
+    ask_again_s: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +106,8 @@ impl Configuration {
             return Err(problems);
         }
         let leeway = Duration::from_secs(wire.leeway_s);
-        Ok(Self { keys, issuer: wire.issuer, audience: wire.audience, leeway })
+        let ask_again = wire.ask_again_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        Ok(Self { keys, issuer: wire.issuer, audience: wire.audience, leeway, ask_again })
     }
 }
 

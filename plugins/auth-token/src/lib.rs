@@ -45,10 +45,10 @@ impl Token {
     }
 }
 
-/// Does the grant hold what is asked now? Joining needs nothing beyond the token itself.
+/// Does the grant hold what is asked now? Joining and staying need nothing beyond the token itself.
 fn allows(grant: &Grant, request: &AuthorizeRequest) -> Result<(), Refusal> {
     let (allowed, what) = match &request.action {
-        Action::Join => return Ok(()),
+        Action::Join | Action::Renew => return Ok(()),
         Action::Publish => (grant.publish && may_publish(grant, request), "publish"),
         Action::Subscribe => (grant.subscribe, "subscribe"),
         Action::Data => (grant.data, "data"),

@@ -5,6 +5,7 @@
 use crate::bindings::authorization::exports::tidegate::policy::authorization as wire;
 use crate::seat::{Registered, Seated};
 use crate::words::{attrs_in, attrs_out};
+use std::time::Duration;
 
 pub use crate::lifecycle::{Description, Package, Problem, Setup};
 pub use crate::moment::{Moment, UnixTime};
@@ -44,6 +45,9 @@ pub enum Action {
     Data,
     /// Use the admin API.
     Admin,
+    /// Stay inside: the same question as the join's, once more, since [`Grant::ask_again`] or an operator wished it. The
+    /// answer replaces the grant; a refusal ends the session.
+    Renew,
     /// Something this SDK has no word for: refuse it.
     Other(String),
 }
@@ -56,6 +60,7 @@ impl Action {
             "subscribe" => Self::Subscribe,
             "data" => Self::Data,
             "admin" => Self::Admin,
+            "renew" => Self::Renew,
             _ => Self::Other(name),
         }
     }
@@ -69,6 +74,7 @@ impl Action {
             Self::Subscribe => "subscribe",
             Self::Data => "data",
             Self::Admin => "admin",
+            Self::Renew => "renew",
             Self::Other(name) => name,
         }
     }
@@ -202,6 +208,9 @@ pub struct Grant {
     pub expires: Option<UnixTime>,
     /// Actions (`publish`, `subscribe`, …) that are to be asked about again, each time.
     pub consult: Vec<String>,
+    /// After how long to ask again, by [`Action::Renew`], whether this still holds: 1 s to a day, what lies outside
+    /// counts as the nearest. `None` is never.
+    pub ask_again: Option<Duration>,
     /// What this version gives no meaning to.
     pub attrs: Vec<Attr>,
 }
@@ -260,6 +269,11 @@ impl From<Grant> for wire::Grant {
     fn from(grant: Grant) -> Self {
         // A ceiling beyond what the wire can say is no ceiling that anyone reaches.
         let kbps = |rate: Bitrate| u32::try_from(rate.kbps()).unwrap_or(u32::MAX);
+        let mut attrs = attrs_out(grant.attrs);
+        if let Some(ask_again) = grant.ask_again {
+            let ms = u32::try_from(ask_again.as_millis()).unwrap_or(u32::MAX);
+            attrs.extend(attrs_out(vec![Attr { name: "ask-again-ms".to_owned(), value: ms.to_string() }]));
+        }
         Self {
             identity: grant.identity,
             name: grant.name,
@@ -274,7 +288,7 @@ impl From<Grant> for wire::Grant {
             egress_kbps: grant.egress.map(kbps),
             expires_unix_ms: grant.expires.map(UnixTime::as_millis),
             consult: grant.consult,
-            attrs: attrs_out(grant.attrs),
+            attrs,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod guard;
 mod inquiry;
+mod persons;
 mod policies;
 mod routes;
 mod views;

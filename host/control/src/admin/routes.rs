@@ -1,16 +1,16 @@
 //! The admin API's paths and its OpenAPI document. Knows nothing of who may use it.
 
-use super::policies;
 use super::views::{
     Decisions, Destination, People, PersonView, Places, Policies, Relays, Rooms, TrackRow, Tracks, Wishes,
 };
+use super::{persons, policies};
 use crate::door::Door;
 use crate::problem::Problem;
 use crate::whip;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ const DECISIONS_MOST: usize = 1_000;
         decisions,
         wishes,
         move_transport,
+        persons::reauthorize,
+        persons::end,
         whip::routes::publish,
         whip::routes::watch,
         whip::routes::watch_chosen,
@@ -80,6 +82,8 @@ pub(crate) fn routes() -> Router<Arc<Door>> {
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/wishes", get(wishes))
         .route("/api/v1/transports/{transport}/move", post(move_transport))
+        .route("/api/v1/people/{person}", delete(persons::end))
+        .route("/api/v1/people/{person}/reauthorize", post(persons::reauthorize))
         .route("/api/v1/openapi.json", get(document))
 }
 

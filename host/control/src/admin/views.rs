@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use tidegate_types::Place;
 use tidegate_types::cluster::{Column, ShardRow};
 use tidegate_types::decision::{
-    DecidedBy, DecisionRecord, Difference, GenerationInfo, PolicyInfo, ShadowInfo, Wish,
+    DecidedBy, DecisionRecord, Difference, GenerationInfo, Grant, PolicyInfo, ShadowInfo, Wish,
 };
 use tidegate_types::relay::RelayStats;
-use tidegate_types::request::{ConsumerDump, PersonDump, RelayDump, RoomDump, Speaker, TrackView};
+use tidegate_types::request::{
+    ConsumerDump, PersonDump, Reauthorized, RelayDump, RoomDump, Speaker, TrackView,
+};
 use utoipa::ToSchema;
 
 /// A shard of a node.
@@ -97,6 +99,8 @@ pub(super) struct PersonView {
     transport: u64,
     /// `new`, `connecting`, `connected`, `disconnected` or `closed`.
     state: String,
+    /// What it may do.
+    grant: GrantView,
     /// Producers of the tracks sent.
     producers: Vec<u64>,
     /// What is received.
@@ -113,8 +117,74 @@ impl PersonView {
             place: dump.place.into(),
             transport: dump.transport.0,
             state: format!("{:?}", dump.state).to_lowercase(),
+            grant: GrantView::from(&dump.grant),
             producers: dump.tracks.iter().map(|track| track.producer.0).collect(),
             consumers: dump.consumers.iter().map(ConsumerView::from).collect(),
+        }
+    }
+}
+
+/// What someone may do, by the grant in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GrantView {
+    /// May send tracks.
+    publish: bool,
+    /// May receive tracks.
+    subscribe: bool,
+    /// May send messages.
+    data: bool,
+    /// The only sources it may publish; null is any.
+    sources: Option<Vec<String>>,
+    /// The most tracks it may publish at once; null leaves it to the host.
+    max_tracks: Option<u32>,
+    /// Ceiling of what it publishes, in kbit/s.
+    ingress_kbps: Option<u32>,
+    /// Ceiling of what it is sent, in kbit/s.
+    egress_kbps: Option<u32>,
+    /// When it ends, in milliseconds since the Unix epoch; null is never.
+    expires_unix_ms: Option<u64>,
+    /// After how long its policy wishes to be asked again, in milliseconds; null is never.
+    ask_again_ms: Option<u32>,
+}
+
+impl From<&Grant> for GrantView {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            publish: grant.publish,
+            subscribe: grant.subscribe,
+            data: grant.data,
+            sources: grant.sources.clone(),
+            max_tracks: grant.max_tracks,
+            ingress_kbps: grant.ingress_kbps,
+            egress_kbps: grant.egress_kbps,
+            expires_unix_ms: grant.expires_unix_ms,
+            ask_again_ms: grant.ask_again_ms,
+        }
+    }
+}
+
+/// What came of asking again about someone inside.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reauthorization {
+    /// It stays.
+    inside: bool,
+    /// The grant in force now, where it stays.
+    grant: Option<GrantView>,
+    /// Why it is out: short, stable, lower case with hyphens.
+    code: Option<String>,
+    /// The same in one sentence, as the person was told.
+    message: Option<String>,
+}
+
+impl From<Reauthorized> for Reauthorization {
+    fn from(done: Reauthorized) -> Self {
+        match done {
+            Reauthorized::Stays(grant) => {
+                Self { inside: true, grant: Some(GrantView::from(&*grant)), code: None, message: None }
+            }
+            Reauthorized::Ended { code, message } => {
+                Self { inside: false, grant: None, code: Some(code), message: Some(message) }
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_types::decision::{BreakerState, Decision, DecisionRecord, Grant, OnFailure, PolicyInfo};
 use tidegate_types::request::{
-    ClientId, Dump, ErrorKind, Joined, Notice, NoticeBody, PersonDump, PersonView, Reply, ReplyBody, Request,
-    RequestBody, RequestError, RoomDump,
+    ClientId, Dump, ErrorKind, Joined, Notice, NoticeBody, PersonDump, PersonView, Reauthorized, Reply,
+    ReplyBody, Request, RequestBody, RequestError, RoomDump,
 };
 use tidegate_types::transport::{Fingerprint, IceCredentials, LocalTransport, TransportState};
 use tidegate_types::{PersonId, Place, RequestNumber, RouterId, Secret, TransportId};
@@ -131,6 +131,11 @@ impl House {
         get(self.address(), path, &[("Host", &self.address().to_string()), (name, value)]).await
     }
 
+    async fn act(&self, method: &str, path: &str) -> Answer {
+        let stream = TcpStream::connect(self.address()).await.expect("a connection");
+        request_as(method, stream, path, &[("Host", &self.address().to_string())]).await
+    }
+
     async fn socket(&self) -> Client<TcpStream> {
         connect(self.address(), self.address(), &[]).await.expect("a socket")
     }
@@ -155,6 +160,20 @@ fn answer(request: &Request) -> Result<ReplyBody, RequestError> {
         RequestBody::AuthorizeAdmin { .. } => Err(RequestError::new(ErrorKind::Refused, "not-admin", "no")),
         RequestBody::Dump => Ok(ReplyBody::Dump(Box::new(dump()))),
         RequestBody::ReadStats { .. } => Ok(ReplyBody::Stats(Box::default())),
+        RequestBody::Reauthorize { person: PersonId(7) } => {
+            let grant = Box::new(Grant { data: false, ..Grant::open() });
+            Ok(ReplyBody::Reauthorized(Reauthorized::Stays(grant)))
+        }
+        RequestBody::Reauthorize { person: PersonId(8) } => {
+            let (code, message) = ("pass-expired".into(), "It has expired.".into());
+            Ok(ReplyBody::Reauthorized(Reauthorized::Ended { code, message }))
+        }
+        RequestBody::EndPerson { person: PersonId(7), message } if message == "Closing time." => {
+            Ok(ReplyBody::Done)
+        }
+        RequestBody::Reauthorize { .. } | RequestBody::EndPerson { .. } => {
+            Err(RequestError::new(ErrorKind::Missing, "no-such-person", "nobody"))
+        }
         _ => Ok(ReplyBody::Done),
     }
 }
@@ -179,6 +198,7 @@ fn dump() -> Dump {
     let view = PersonView { person: PersonId(7), name: "Ada".into(), identity: None }.into();
     let person = PersonDump {
         view,
+        grant: Grant { expires_unix_ms: Some(9), ..Grant::open() },
         place: Place::local(1),
         transport: TransportId(3),
         state: TransportState::Connected,
@@ -223,12 +243,21 @@ async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answe
 }
 
 async fn request(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    request_as("GET", stream, path, headers).await
+}
+
+async fn request_as(
+    method: &str,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     path: &str,
     headers: &[(&str, &str)],
 ) -> Answer {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let text = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    let text = format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).await.expect("a request");
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
@@ -518,6 +547,25 @@ async fn stopping_tells_everyone_to_come_back_within_a_second() {
     tokio::join!(stop, told);
     assert!(stopped.elapsed() < Duration::from_millis(1_500), "{:?}", stopped.elapsed());
     assert!(TcpStream::connect(house.address()).await.is_err(), "nobody listens");
+}
+
+#[tokio::test]
+async fn operators_have_authorize_asked_again_and_end_sessions() {
+    let house = House::open(|_| {}).await;
+    let stays = house.act("POST", "/api/v1/people/7/reauthorize").await.json();
+    assert_eq!((&stays["inside"], &stays["grant"]["data"]), (&json!(true), &json!(false)));
+    let ended = house.act("POST", "/api/v1/people/8/reauthorize").await.json();
+    assert_eq!((&ended["inside"], &ended["code"]), (&json!(false), &json!("pass-expired")));
+    assert_eq!(house.act("POST", "/api/v1/people/9/reauthorize").await.status, 404);
+    assert_eq!(house.act("DELETE", "/api/v1/people/7?reason=Closing%20time.").await.status, 204);
+    assert_eq!(house.act("DELETE", "/api/v1/people/9").await.status, 404);
+    let long = "x".repeat(257);
+    for bad in ["", "two%0Alines", &long] {
+        let answer = house.act("DELETE", &format!("/api/v1/people/7?reason={bad}")).await;
+        assert_eq!(answer.json()["field"], "reason", "{bad}");
+    }
+    let people = house.get("/api/v1/people").await.json();
+    assert_eq!(people["people"][0]["grant"]["expires_unix_ms"], 9);
 }
 
 #[tokio::test]

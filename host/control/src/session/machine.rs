@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_types::consumer::LayerPreference;
+use tidegate_types::decision::Grant;
 use tidegate_types::request::{
     ClientId, HOST_STOPPING, JoinRequest, Joined, Notice, NoticeBody, Reply, ReplyBody, Request, RequestBody,
     RequestError,
@@ -256,8 +257,9 @@ impl Session {
     }
 
     fn on_joined(&mut self, id: Option<u64>, mut joined: Joined) {
-        let takes_all = joined.grant.subscribe && !matches!(self.phase, Phase::Joining { takes_all: false });
-        let (room, peer) = (Room::new(&joined, takes_all), Peer::new(&joined));
+        // Whoever may not receive gets none; what it takes counts once it may.
+        let takes_all = !matches!(self.phase, Phase::Joining { takes_all: false });
+        let (room, peer) = (Room::new(&joined, takes_all && joined.grant.subscribe), Peer::new(&joined));
         // From now on the room is kept up to date, not what it was on entering.
         (joined.people, joined.tracks) = (Vec::new(), Vec::new());
         let inside = Inside { joined, takes_all, room, peer, flight: None, next_offer: None, asked: None };
@@ -481,12 +483,29 @@ impl Inside {
                 self.peer.watch(producer, encodings);
                 self.peer.watched(producer).into_iter().collect()
             }
+            NoticeBody::GrantChanged(grant) => self.on_grant(grant),
+            NoticeBody::TrackRevoked { producer, code, message } => {
+                self.peer.ended(producer);
+                self.peer.unpublish(producer);
+                vec![HostMessage::TrackRevoked { producer, code, message }]
+            }
             // Of oneself or of a transport of old: nothing that the client doesn't know. Ended is handled above.
             NoticeBody::PersonJoined(_)
             | NoticeBody::TrackPublished(_)
             | NoticeBody::Transport { .. }
             | NoticeBody::Ended { .. } => Vec::new(),
         }
+    }
+
+    /// Whoever may receive no more is told of no tracks any more, and has none.
+    fn on_grant(&mut self, grant: Box<Grant>) -> Vec<HostMessage> {
+        let lost = self.joined.grant.subscribe && !grant.subscribe;
+        self.joined.grant = (*grant).clone();
+        let mut messages = vec![HostMessage::GrantChanged { grant }];
+        for track in if lost { self.room.tracks() } else { Vec::new() } {
+            messages.extend(self.on_track_ended(track.producer));
+        }
+        messages
     }
 
     /// Tracks go with their person, whether or not the directory says so one by one.

@@ -313,6 +313,14 @@ pub(crate) enum HostMessage {
         code: &'static str,
         message: &'static str,
     },
+    GrantChanged {
+        grant: Box<Grant>,
+    },
+    TrackRevoked {
+        producer: ProducerId,
+        code: String,
+        message: String,
+    },
     Ended {
         code: String,
         message: String,

@@ -134,7 +134,11 @@ fn name(body: &RequestBody) -> &'static str {
         RequestBody::OpenData { .. } => "open-data",
         RequestBody::SendMessage { .. } => "message",
         RequestBody::ReadStats { .. } => "stats",
-        RequestBody::AuthorizeAdmin { .. } | RequestBody::Dump | RequestBody::Move { .. } => "admin",
+        RequestBody::AuthorizeAdmin { .. }
+        | RequestBody::Dump
+        | RequestBody::Move { .. }
+        | RequestBody::Reauthorize { .. }
+        | RequestBody::EndPerson { .. } => "admin",
     }
 }
 
@@ -528,6 +532,33 @@ fn whoever_may_not_subscribe_is_given_no_tracks() {
     assert_eq!(types(&heard), ["ok"]);
     let heard = stage.say(json!({"type": "subscribe", "producer": 6}));
     assert_eq!((&heard[0]["status"], &heard[0]["code"]), (&json!(403), &json!("not-granted")));
+}
+
+#[test]
+fn a_grant_that_shrinks_takes_tracks_away_and_one_that_grows_brings_them() {
+    let (mut stage, answer) = Stage::negotiated(vec![track(6, MediaKind::Video)], RECEIVE);
+    assert_eq!(answer["receiving"][0]["producer"], 6);
+    let blind = Grant { subscribe: false, ..Grant::open() };
+    let heard = stage.notice(NoticeBody::GrantChanged(Box::new(blind)));
+    assert_eq!(types(&heard), ["grant-changed", "track-ended"]);
+    assert_eq!(heard[0]["grant"]["subscribe"], false);
+    let heard = stage.say(json!({"type": "subscribe", "producer": 6}));
+    assert_eq!(heard[0]["code"], "not-granted");
+    stage.notice(NoticeBody::GrantChanged(Box::new(Grant::open())));
+    let heard = stage.notice(NoticeBody::TrackPublished(track(6, MediaKind::Video)));
+    assert_eq!(types(&heard), ["track-published", "negotiate"], "and is wanted, as at first");
+}
+
+#[test]
+fn an_own_track_that_is_revoked_is_told_with_its_reason_and_is_nobodys() {
+    let (mut stage, answer) = Stage::negotiated(Vec::new(), PUBLISH);
+    let producer = answer["published"][0]["producer"].as_u64().expect("a track");
+    let (code, message) = ("may-not-publish".to_owned(), "Not any more.".to_owned());
+    let heard = stage.notice(NoticeBody::TrackRevoked { producer: ProducerId(producer), code, message });
+    let told = json!({"type": "track-revoked", "producer": producer, "code": "may-not-publish", "message": "Not any more."});
+    assert_eq!(heard, [told]);
+    let heard = stage.say(json!({"type": "pause", "producer": producer}));
+    assert_eq!(heard[0]["code"], "track-gone");
 }
 
 #[test]

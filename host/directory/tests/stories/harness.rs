@@ -103,7 +103,8 @@ impl Books {
                 self.transports.insert(transport, router);
                 return Ok(Done::Transport(local(transport.0)));
             }
-            CommandBody::ConnectTransport { transport, .. } => self.need_transport(transport)?,
+            CommandBody::ConnectTransport { transport, .. }
+            | CommandBody::LimitTransport { transport, .. } => self.need_transport(transport)?,
             CommandBody::RestartIce { transport } => {
                 self.need_transport(transport)?;
                 return Ok(Done::Transport(local(transport.0 + 1_000_000)));

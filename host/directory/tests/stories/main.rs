@@ -3,6 +3,7 @@
 
 mod chaos;
 mod ends;
+mod grants;
 mod harness;
 mod joins;
 mod messages;

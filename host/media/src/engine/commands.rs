@@ -9,6 +9,7 @@ use crate::station::{RelaySink, RelaySource, Source, Station};
 use crate::transport::Transport;
 use tidegate_types::command::{Command, CommandBody, CommandError, CommandReply, Done, TransportLimits};
 use tidegate_types::consumer::ConsumerParameters;
+use tidegate_types::data::DataParameters;
 use tidegate_types::producer::ProducerParameters;
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::transport::{IceCredentials, LocalTransport};
@@ -32,6 +33,9 @@ impl Engine {
         match body {
             CommandBody::CreateTransport { transport, router, limits } => {
                 self.create_transport(now, transport, router, limits)
+            }
+            CommandBody::LimitTransport { transport, ingress_kbps, egress_kbps, may_send } => {
+                self.limit(now, transport, (ingress_kbps, egress_kbps), may_send)
             }
             CommandBody::ConnectTransport { transport, remote } => {
                 let slot = self.slot(transport)?;
@@ -151,6 +155,23 @@ impl Engine {
             candidates: self.config.candidates.clone(),
             fingerprint: self.config.association.identity.fingerprint(),
         }
+    }
+
+    fn limit(
+        &mut self,
+        now: Now,
+        id: TransportId,
+        (ingress_kbps, egress_kbps): (Option<u32>, Option<u32>),
+        may_send: Option<bool>,
+    ) -> Result<Done, CommandError> {
+        let slot = self.slot(id)?;
+        let transport = self.transports.get_mut(slot).and_then(Option::as_mut);
+        let transport = transport.ok_or(CommandError::NoTransport(id))?;
+        transport.limit(now, ingress_kbps, egress_kbps, &mut self.output.datagrams);
+        if let (Some(may_send), Some(data)) = (may_send, &mut transport.data) {
+            data.set_parameters(DataParameters { may_send, ..*data.parameters() });
+        }
+        Ok(Done::Done)
     }
 
     fn create_transport(

@@ -32,6 +32,7 @@ fn of_grant(grant: &Grant) -> Value {
         "egress_kbps": grant.egress.map(Bitrate::kbps),
         "expires_unix_ms": grant.expires.map(UnixTime::as_millis),
         "consult": grant.consult,
+        "ask_again_ms": grant.ask_again.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         "attrs": of_attrs(&grant.attrs),
     })
 }

@@ -90,7 +90,7 @@ known! {
     /// A grant's fields.
     Grant: [
         "identity", "name", "room", "publish", "subscribe", "data", "admin", "sources", "max_tracks", "ingress_kbps",
-        "egress_kbps", "expires_unix_ms", "consult", "attrs",
+        "egress_kbps", "expires_unix_ms", "consult", "ask_again_ms", "attrs",
     ];
     /// A refusal's fields; a text is its code.
     Refuse: ["code", "message", "attrs"], "code";

@@ -107,6 +107,7 @@ enum ActionName {
     Subscribe,
     Data,
     Admin,
+    Renew,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -167,6 +168,7 @@ impl AuthorizeForm {
                 ActionName::Subscribe => Action::Subscribe,
                 ActionName::Data => Action::Data,
                 ActionName::Admin => Action::Admin,
+                ActionName::Renew => Action::Renew,
             },
             room: form.room,
             room_people: form.room_people,

@@ -251,7 +251,7 @@ static void act_inside(const request_t *request, answer_t *answer) {
 void __component_type_object_force_link_authorize(void) {}
 
 void exports_tidegate_policy_authorization_authorize(request_t *request, answer_t *answer) {
-  if (equals(request->action, "join")) {
+  if (equals(request->action, "join") || equals(request->action, "renew")) {
     join(request, answer);
   } else if (equals(request->action, "publish") || equals(request->action, "subscribe") ||
              equals(request->action, "data")) {

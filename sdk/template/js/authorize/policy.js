@@ -44,6 +44,7 @@ export const authorization = {
   authorize(request) {
     switch (request.action) {
       case 'join':
+      case 'renew':
         return join(request);
       case 'publish':
       case 'subscribe':

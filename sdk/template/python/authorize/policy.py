@@ -50,7 +50,7 @@ class Lifecycle(exports.Lifecycle):
 
 class Authorization(exports.Authorization):
     def authorize(self, request: AuthorizeRequest) -> AuthorizeAnswer:
-        if request.action == "join":
+        if request.action in ("join", "renew"):
             return join(request)
         if request.action in ("publish", "subscribe", "data"):
             # Asked only where a grant names them in `consult`.

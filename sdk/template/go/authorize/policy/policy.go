@@ -60,7 +60,7 @@ func Configure(setup tidegate_policy_lifecycle.Setup) []tidegate_policy_lifecycl
 // Authorize decides.
 func Authorize(request request) answer {
 	switch request.Action {
-	case "join":
+	case "join", "renew":
 		return join(request)
 	case "publish", "subscribe", "data":
 		// Asked only where a grant names them in `consult`.

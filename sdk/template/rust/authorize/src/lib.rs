@@ -47,7 +47,9 @@ impl Authorize for Policy {
             Action::Join if request.room_people >= self.people => {
                 Answer::refuse("full", "This room is full.")
             }
-            Action::Join | Action::Publish | Action::Subscribe | Action::Data => Grant::open().into(),
+            Action::Join | Action::Publish | Action::Subscribe | Action::Data | Action::Renew => {
+                Grant::open().into()
+            }
             _ => Answer::refuse("not-granted", "This host's policy does not allow this."),
         }
     }
