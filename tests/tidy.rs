@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The parts of the host that have something in them; the node (package `tidegate`) may import all of them.
-const PARTS: [&str; 6] = ["types", "media", "shard", "directory", "policy", "control"];
+const PARTS: [&str; 7] = ["types", "media", "shard", "directory", "policy", "lookup", "control"];
 
 /// Crates that lie in host/ and are no part of what serves.
 const BESIDE: [&str; 3] = ["load", "cli", "trust"];
 
 /// Who may import which sibling. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("tidegate-types", &[]),
     ("tidegate-media", &["tidegate-types"]),
     ("tidegate-shard", &["tidegate-types", "tidegate-media"]),
     ("tidegate-directory", &["tidegate-types"]),
     ("tidegate-policy", &["tidegate-types"]),
+    ("tidegate-lookup", &["tidegate-types"]),
     ("tidegate-control", &["tidegate-types"]),
     ("tidegate-trust", &["tidegate-types"]),
     ("tidegate-load", &["tidegate-types", "tidegate-media", "tidegate-trust"]),
@@ -44,7 +45,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("wasmtime", &["tidegate-policy"]),
     ("axum", &["tidegate-control"]),
     ("rtc-sdp", &["tidegate-control"]),
-    ("tokio-rustls", &["tidegate-control", "tidegate-load"]),
+    ("tokio-rustls", &["tidegate-control", "tidegate-load", "tidegate-lookup"]),
     ("utoipa", &["tidegate-control"]),
     ("webrtc", &["tidegate-load"]),
     ("rtc", &["tidegate-load"]),
@@ -56,7 +57,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("libc", &["tidegate-shard"]),
     ("clap", &["tidegate", "tidegate-cli", "tidegate-load", "tidegate-trust"]),
     ("tracing-subscriber", &["tidegate"]),
-    ("tokio", &["tidegate", "tidegate-control", "tidegate-load"]),
+    ("tokio", &["tidegate", "tidegate-control", "tidegate-load", "tidegate-lookup"]),
 ];
 
 /// What may lie at the top level: the house, and what tools insist on.

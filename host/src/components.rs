@@ -4,7 +4,8 @@
 use crate::config::{Config, PolicyChoice};
 use crate::stock;
 use std::path::PathBuf;
-use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
+use std::sync::Arc;
+use tidegate_policy::{LoadError, Lookups, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
 
 /// Why a policy cannot be had.
@@ -29,7 +30,10 @@ pub enum ComponentError {
 }
 
 /// Every decision's component and configuration.
-pub(crate) fn policies(config: &Config) -> Result<PolicyConfig, ComponentError> {
+pub(crate) fn policies(
+    config: &Config,
+    lookups: Option<Arc<dyn Lookups>>,
+) -> Result<PolicyConfig, ComponentError> {
     let plugin = |decision| {
         let choice = config.policies.get(&decision).cloned();
         plugin(decision, choice.unwrap_or_else(|| PolicyChoice::unconfigured(String::new())))
@@ -40,6 +44,7 @@ pub(crate) fn policies(config: &Config) -> Result<PolicyConfig, ComponentError> 
             .map(|choice| self::plugin(Decision::Authorize, choice))
             .collect::<Result<_, _>>()?,
         on_failure: config.on_failure,
+        lookups,
         record: config.record.clone(),
         ..PolicyConfig::new(
             plugin(Decision::Authorize)?,

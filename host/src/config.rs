@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tidegate_lookup::LookupConfig;
 use tidegate_policy::{OnFailures, RecordTo};
 use tidegate_types::Secret;
 use tidegate_types::decision::{Decision, OnFailure};
@@ -16,6 +17,9 @@ pub const ADMIN_TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
 
 /// The stock component that lets everybody in.
 pub(crate) const OPEN: &str = "auth-open";
+
+/// The most lookups: each may keep a few megabytes.
+const LOOKUPS: usize = 32;
 
 /// The shortest admin token taken, in bytes: what is guessed within a lifetime guards nothing.
 const ADMIN_TOKEN_BYTES: usize = 16;
@@ -63,6 +67,8 @@ pub struct Config {
     pub authorize_next: Vec<PolicyChoice>,
     /// What becomes of a question that its policy does not answer.
     pub on_failure: OnFailures,
+    /// What authorize may have looked up.
+    pub lookups: Vec<LookupConfig>,
     /// Where everything that policies are asked and told is written.
     pub record: Option<RecordTo>,
     /// Changed component files come in force by themselves.
@@ -113,6 +119,20 @@ pub enum ConfigError {
         /// Where it stops being JSON.
         error: serde_json::Error,
     },
+    /// A lookup that is not JSON.
+    #[error("--lookup {lookup} is not JSON ({error}): pass an object, or @file.json")]
+    LookupNotJson {
+        /// Which.
+        lookup: String,
+        /// Where it stops being JSON.
+        error: serde_json::Error,
+    },
+    /// A lookup that cannot be used.
+    #[error(transparent)]
+    Lookup(#[from] tidegate_lookup::ConfigError),
+    /// Too many lookups.
+    #[error("there are {0} lookups, at most {LOOKUPS} are taken")]
+    Lookups(usize),
     /// More than one where one decides.
     #[error("--policy {0} names several components, but only authorize asks more than one: name one")]
     OneOnly(&'static str),
@@ -163,6 +183,7 @@ impl Config {
             policies: stock_policies(),
             authorize_next: Vec::new(),
             on_failure: OnFailures::usual(),
+            lookups: Vec::new(),
             record: None,
             policy_watch: false,
             open_allowed: true,
@@ -204,6 +225,7 @@ impl Config {
             policies,
             authorize_next,
             on_failure: on_failure(&options.on_failure),
+            lookups: lookups(&options.lookup)?,
             record: options.record.map(|path| RecordTo {
                 path,
                 bytes: u64::from(options.record_mb) << 20,
@@ -307,11 +329,31 @@ fn choose(options: &Options) -> Result<(BTreeMap<Decision, PolicyChoice>, Vec<Po
 }
 
 fn configuration(decision: Decision, text: &str) -> Result<serde_json::Value, ConfigError> {
-    let text = match text.strip_prefix('@') {
-        Some(path) => read("--policy-config", Path::new(path))?,
-        None => text.to_owned(),
-    };
+    let text = text_or_file("--policy-config", text)?;
     serde_json::from_str(&text).map_err(|error| ConfigError::NotJson { decision: decision.name(), error })
+}
+
+/// The last of a name wins.
+fn lookups(told: &[(String, String)]) -> Result<Vec<LookupConfig>, ConfigError> {
+    let last: BTreeMap<&String, &String> = told.iter().map(|(name, text)| (name, text)).collect();
+    if last.len() > LOOKUPS {
+        return Err(ConfigError::Lookups(last.len()));
+    }
+    let read = |(name, text): (&String, &String)| {
+        let text = text_or_file("--lookup", text)?;
+        let value = serde_json::from_str(&text)
+            .map_err(|error| ConfigError::LookupNotJson { lookup: name.clone(), error })?;
+        Ok(LookupConfig::read(name, &value)?)
+    };
+    last.into_iter().map(read).collect()
+}
+
+/// The text itself, or that of the file that `@` names.
+fn text_or_file(flag: &'static str, text: &str) -> Result<String, ConfigError> {
+    match text.strip_prefix('@') {
+        Some(path) => read(flag, Path::new(path)),
+        None => Ok(text.to_owned()),
+    }
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<String, ConfigError> {
@@ -428,6 +470,22 @@ mod tests {
         let open = |chain| resolve(&[&guarded[..], &[chain]].concat(), None);
         assert!(open("authorize=auth-open,auth-open").is_err(), "everyone gets through both");
         assert!(!open("authorize=auth-open,auth-token").expect("a token is asked for").open_allowed);
+    }
+
+    #[test]
+    fn a_lookup_is_told_once_and_what_does_not_fit_is_named() {
+        let told = |text| resolve(&["--lookup", "people=?", "--lookup", text], None);
+        let config = told(r#"people={"kind":"http","url":"https://db.example/{key}"}"#).expect("it is sound");
+        let names: Vec<&str> = config.lookups.iter().map(super::LookupConfig::name).collect();
+        assert_eq!(names, ["people"]);
+        for (text, words) in [
+            ("people={", ["--lookup people", "JSON"]),
+            (r#"people={"kind":"ldap"}"#, ["lookup people", "http, jwks or command"]),
+            ("people=@/nowhere/people.json", ["--lookup", "/nowhere/people.json"]),
+        ] {
+            let refusal = told(text).expect_err("it does not fit").to_string();
+            assert!(words.iter().all(|word| refusal.contains(word)), "{words:?} not in: {refusal}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod components;
 pub mod config;
 pub mod load;
 pub mod logs;
+mod lookups;
 mod mailbox;
 mod metrics;
 mod node;

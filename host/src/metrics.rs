@@ -3,6 +3,7 @@
 
 use std::fmt::{Display, Write};
 use tidegate_directory::DirectoryMetrics;
+use tidegate_lookup::LookupCounts;
 use tidegate_shard::ShardCounters;
 use tidegate_types::decision::{BreakerState, Decision, PolicyInfo};
 
@@ -13,6 +14,8 @@ pub(crate) struct Numbers<'a> {
     pub(crate) policies: &'a [PolicyInfo],
     /// What the policies count themselves.
     pub(crate) policy_counters: &'a [(Decision, String, u64)],
+    /// What policies had looked up.
+    pub(crate) lookups: &'a [LookupCounts],
     /// Events that the record of decisions had to leave out.
     pub(crate) record_left_out: u64,
     /// Mail for the directory that found its box full.
@@ -29,6 +32,7 @@ pub(crate) fn exposition(numbers: &Numbers<'_>) -> String {
     for (decision, name, value) in numbers.policy_counters {
         page.sample(&[("decision", &decision.name()), ("name", name)], *value);
     }
+    lookup_families(&mut page, numbers.lookups);
     page.family(
         "tidegate_policy_record_left_out_total",
         "Events that the record of decisions had no room for.",
@@ -223,6 +227,31 @@ fn policy_families(page: &mut Page, policies: &[PolicyInfo]) {
     }
 }
 
+type OfLookup = fn(&LookupCounts) -> u64;
+
+/// One number a lookup: name, help, value.
+const LOOKUP_FAMILIES: [(&str, &str, OfLookup); 4] = [
+    ("tidegate_lookup_asked_total", "How often policies needed each lookup.", |of| of.asked),
+    ("tidegate_lookup_kept_total", "How often the answer was kept from before.", |of| of.kept),
+    ("tidegate_lookup_found_total", "How often a value was found.", |of| of.found),
+    ("tidegate_lookup_waited_us_total", "How long questions waited for it, in all.", |of| of.waited_us),
+];
+
+fn lookup_families(page: &mut Page, lookups: &[LookupCounts]) {
+    for (name, help, value) in LOOKUP_FAMILIES {
+        page.family(name, help);
+        for lookup in lookups {
+            page.sample(&[("lookup", &lookup.lookup)], value(lookup));
+        }
+    }
+    page.family("tidegate_lookup_failures_total", "How often no value was found, by kind.");
+    for lookup in lookups {
+        for (kind, count) in &lookup.failures {
+            page.sample(&[("lookup", &lookup.lookup), ("kind", kind)], *count);
+        }
+    }
+}
+
 /// The text, and the family that samples are added to.
 struct Page(String);
 
@@ -258,7 +287,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Numbers, exposition};
+    use super::{LookupCounts, Numbers, exposition};
     use std::collections::BTreeSet;
     use tidegate_directory::DirectoryMetrics;
     use tidegate_types::decision::{BreakerState, Decision, OnFailure, PolicyInfo};
@@ -288,11 +317,15 @@ mod tests {
     fn every_sample_stands_under_its_own_family() {
         let directory = DirectoryMetrics { rooms: 3, ..DirectoryMetrics::default() };
         let policies = [policy("with \"quotes\"\nand lines")];
+        let failures = vec![("timeout", 2)];
+        let lookup =
+            LookupCounts { lookup: "people".to_owned(), asked: 9, failures, ..LookupCounts::default() };
         let page = exposition(&Numbers {
             shards: &[],
             directory: &directory,
             policies: &policies,
             policy_counters: &[(Decision::Balance, "seen".to_owned(), 5)],
+            lookups: &[lookup],
             record_left_out: 0,
             mail_dropped: 1,
         });
@@ -308,6 +341,8 @@ mod tests {
             }
         }
         assert!(page.contains("\ntidegate_directory_rooms 3\n"));
+        assert!(page.contains("\ntidegate_lookup_asked_total{lookup=\"people\"} 9\n"));
+        assert!(page.contains("tidegate_lookup_failures_total{lookup=\"people\",kind=\"timeout\"} 2\n"));
         assert!(page.contains(r#"name="with \"quotes\"\nand lines""#));
         assert!(page.contains(
             "tidegate_policy_failures_total{decision=\"authorize\",position=\"1\",kind=\"trap\"} 2\n"

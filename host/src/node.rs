@@ -5,6 +5,7 @@ use crate::assets::ASSETS;
 use crate::clock;
 use crate::components::{self, ComponentError};
 use crate::config::Config;
+use crate::lookups::Asked;
 use crate::mailbox::{Letter, Mailbox};
 use crate::office::{Board, Office};
 use crate::operations::NodeOperations;
@@ -17,7 +18,7 @@ use tidegate_control::{Control, ControlConfig, Limits, Tls, TlsFiles};
 use tidegate_directory::{Directory, DirectoryConfig, ShardSeed};
 use tidegate_media::association::{AssociationConfig, Identity, IdentityError};
 use tidegate_media::{Engine, EngineConfig};
-use tidegate_policy::Policies;
+use tidegate_policy::{Lookups, Policies};
 use tidegate_shard::{ShardSetup, Shards, ShardsConfig};
 use tidegate_types::transport::Fingerprint;
 use tidegate_types::{NodeId, Place};
@@ -50,6 +51,9 @@ pub enum StartError {
     /// A component cannot be had or does not fit.
     #[error(transparent)]
     Component(#[from] ComponentError),
+    /// A lookup cannot be made ready.
+    #[error(transparent)]
+    Lookup(#[from] tidegate_lookup::ConfigError),
     /// The media side.
     #[error(transparent)]
     Shards(#[from] tidegate_shard::StartError),
@@ -68,13 +72,15 @@ impl Node {
     /// One line that says what to do; whatever had started is stopped again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (mailbox, letters) = Mailbox::new();
-        let policies = Arc::new(start_policies(&config, mailbox.clone())?);
+        let lookups = Asked::start(&config.lookups)?;
+        let policies = Arc::new(start_policies(&config, lookups.clone(), mailbox.clone())?);
         let watch = config.policy_watch.then(|| Watch::start(&policies));
         let shards = Arc::new(start_shards(&config, mailbox.clone())?);
         let board = Board::new();
         let operations = NodeOperations {
             shards: Arc::downgrade(&shards),
             policies: Arc::downgrade(&policies),
+            lookups: lookups.map(|lookups| lookups.0),
             board: board.clone(),
             mailbox,
             open_allowed: config.open_allowed,
@@ -150,9 +156,14 @@ fn only<T>(part: Arc<T>, name: &'static str) -> Option<T> {
     part
 }
 
-fn start_policies(config: &Config, mailbox: Mailbox) -> Result<Policies, ComponentError> {
+fn start_policies(
+    config: &Config,
+    lookups: Option<Asked>,
+    mailbox: Mailbox,
+) -> Result<Policies, ComponentError> {
     let sink = Arc::new(move |answer| mailbox.put(Letter::Answer(answer)));
-    Ok(Policies::start(components::policies(config)?, Arc::new(clock::unix_ms), sink)?)
+    let lookups = lookups.map(|lookups| Arc::new(lookups) as Arc<dyn Lookups>);
+    Ok(Policies::start(components::policies(config, lookups)?, Arc::new(clock::unix_ms), sink)?)
 }
 
 fn start_shards(config: &Config, mailbox: Mailbox) -> Result<Shards, StartError> {

@@ -5,9 +5,10 @@ use crate::change;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Numbers, exposition};
 use crate::office::Board;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidegate_control::{Operations, PolicyChange, PolicyChanged, PolicyRefusal};
+use tidegate_lookup::Lookups;
 use tidegate_policy::Policies;
 use tidegate_shard::Shards;
 use tidegate_types::decision::{DecisionRecord, PolicyInfo};
@@ -19,6 +20,8 @@ const STILL: Duration = Duration::from_secs(5);
 pub(crate) struct NodeOperations {
     pub(crate) shards: Weak<Shards>,
     pub(crate) policies: Weak<Policies>,
+    /// What they may have looked up.
+    pub(crate) lookups: Option<Arc<Lookups>>,
     pub(crate) board: Board,
     pub(crate) mailbox: Mailbox,
     pub(crate) open_allowed: bool,
@@ -44,6 +47,7 @@ impl Operations for NodeOperations {
             directory: &self.board.read().metrics,
             policies: &self.policies(),
             policy_counters: &self.policies.upgrade().map(|policies| policies.counters()).unwrap_or_default(),
+            lookups: &self.lookups.as_ref().map(|lookups| lookups.counts()).unwrap_or_default(),
             record_left_out: self.policies.upgrade().map_or(0, |policies| policies.record_left_out()),
             mail_dropped: self.mailbox.dropped(),
         })

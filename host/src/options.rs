@@ -142,6 +142,11 @@ pub struct Options {
     #[arg(long, value_name = "DECISION=MIB", value_parser = megabytes, help_heading = "Policies")]
     pub policy_memory: Vec<(Decision, u16)>,
 
+    /// What authorize may have looked up, as people={"kind":"http","url":"https://db.example/people/{key}"} or
+    /// people=@file.json; kinds are http, jwks and command; repeatable
+    #[arg(long, value_name = "NAME=JSON|@FILE", value_parser = named, help_heading = "Policies")]
+    pub lookup: Vec<(String, String)>,
+
     /// Write everything that components are asked and told to this file, so that `replay` can decide it again; when it is
     /// full it becomes FILE.1 and a new one begins
     #[arg(long, value_name = "FILE", help_heading = "Policies")]
@@ -277,6 +282,12 @@ fn configured(argument: &str) -> Result<(Decision, usize, String), String> {
     let position = position.parse().ok().filter(|position| *position > 0);
     let position = position.ok_or("positions in a chain count from 1, as in authorize.2=…")?;
     Ok((decision, position, rest.to_owned()))
+}
+
+/// `name=text`.
+fn named(argument: &str) -> Result<(String, String), String> {
+    let (name, rest) = argument.split_once('=').ok_or("expected NAME=…, as in people=@file.json")?;
+    Ok((name.to_owned(), rest.to_owned()))
 }
 
 /// `decision=what`.
@@ -433,6 +444,7 @@ mod tests {
             (&["--policy-memory", "authorize=0"], ["--policy-memory", "authorize=0", "1..=1024"]),
             (&["--policy-memory", "64"], ["--policy-memory", "64", "DECISION="]),
             (&["--policy-config", "authorize.0={}"], ["--policy-config", "authorize.0", "from 1"]),
+            (&["--lookup", "people"], ["--lookup", "people", "NAME="]),
             (&["--on-failure", "authorize=built-in"], ["--on-failure", "built-in", "refuse, last-good"]),
             (&["--srtp-profiles", "des"], ["--srtp-profiles", "des", "aes-gcm-128"]),
         ] {
@@ -447,7 +459,7 @@ mod tests {
             "layers.toml",
             "shards = 3\nsingle-port = true\nannounce = ['192.0.2.1', '192.0.2.2']\nnode-name = 'file'\n\
              [policy]\nauthorize = 'auth-token'\n[policy-config.authorize]\nissuer = 'us'\n\
-             [policy-memory]\nauthorize = 64\n",
+             [policy-memory]\nauthorize = 64\n[lookup.keys]\nkind = 'jwks'\nrefresh-s = 60\n",
         );
         let options = read(&["--config", file.path(), "--announce", "198.51.100.7", "--node-name=flag"])
             .expect("the file is sound");
@@ -457,6 +469,7 @@ mod tests {
         assert_eq!(options.node_name, "flag");
         assert_eq!(options.policy, [(Decision::Authorize, "auth-token".to_owned())]);
         assert_eq!(options.policy_memory, [(Decision::Authorize, 64)]);
+        assert_eq!(options.lookup, [("keys".to_owned(), r#"{"kind":"jwks","refresh-s":60}"#.to_owned())]);
         assert_eq!(options.policy_config, [(Decision::Authorize, 1, r#"{"issuer":"us"}"#.to_owned())]);
     }
 

@@ -110,16 +110,21 @@ fn the_guide_holds_from_an_empty_folder_to_a_component() {
 /// Each decision's new project, and then the same with the policy and the cases of its page in the guide.
 fn every_template_and_page_holds(author: &Author) {
     let mut target = author.folder.join("front-door/target");
-    for (policy, passed) in [("authorize", "4 of 4"), ("allocate", "5 of 5"), ("balance", "2 of 2")] {
-        let name = format!("my-{policy}");
+    for (title, policy, passed) in [
+        ("authorize", "authorize", "4 of 4"),
+        ("Lookups", "authorize", "4 of 4"),
+        ("allocate", "allocate", "5 of 5"),
+        ("balance", "balance", "2 of 2"),
+    ] {
+        let name = format!("my-{}", title.to_lowercase());
         let folder = author.folder.join(&name);
         author.plugin(&["new", &name, "--policy", policy]).ended(0, &[policy]);
         // What was compiled of the SDK's dependencies is the same for all.
         std::fs::rename(&target, folder.join("target")).expect("one file system");
         author.at(&name, &["build"]).ended(0, &["a host would take it"]);
         author.tried(&name).ended(0, &[passed]);
-        std::fs::write(folder.join("src/lib.rs"), block(page(policy), "rust")).expect("a project");
-        author.write(&format!("{name}.json"), block(page(policy), "json"));
+        std::fs::write(folder.join("src/lib.rs"), block(page(title), "rust")).expect("a project");
+        author.write(&format!("{name}.json"), block(page(title), "json"));
         author.at(&name, &["build"]).ended(0, &["a host would take it"]);
         let page =
             author.at(&name, &[&["test", "--cases", &format!("../{name}.json")], &PATIENT[..]].concat());

@@ -86,6 +86,11 @@ fn told(record: &Value) -> String {
         ms("latency_ns"),
         ms("waited_ns")
     );
+    for made in record["lookups"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let (lookup, outcome) = (text(&made["lookup"]), text(&made["outcome"]));
+        let took = made["took_ns"].as_f64().unwrap_or(0.0) / 1e6;
+        let _ = writeln!(page, "  looked up {lookup}: {outcome}, {took:.3} ms");
+    }
     if let Some(trouble) = record["trouble"].as_str() {
         let _ = writeln!(page, "  trouble   {trouble}");
     }

@@ -45,7 +45,8 @@ fn answer(asked: &Asked, pair: &mut Pair) -> (Value, bool) {
         Ok(body) => ("answer", asked.told(body)),
         Err(failure) => ("failure", Value::from(failure.name())),
     };
-    let told = json!({
+    let needs = value.get("need").is_some();
+    let mut told = json!({
         key: value,
         "latency_us": came.latency.as_secs_f64() * 1e6,
         "fuel": fuel,
@@ -56,6 +57,12 @@ fn answer(asked: &Asked, pair: &mut Pair) -> (Value, bool) {
             "digest": pair.plain.plugin().digest(),
         },
     });
+    if needs {
+        told["note"] = Value::from(
+            "nothing is looked up here: add {\"lookup\":…,\"key\":…} with a \"value\" or an \"error\" to the request's \
+             lookups, and run it again",
+        );
+    }
     (told, answered)
 }
 

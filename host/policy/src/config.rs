@@ -1,9 +1,10 @@
 //! What an operator chooses about policies. Knows nothing of how a component runs.
 
+use crate::lookups::Lookups;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_types::decision::{Decision, OnFailure};
 
@@ -32,8 +33,8 @@ pub struct PolicyConfig {
     pub deadlines: Deadlines,
     /// What becomes of a question that its policy does not answer.
     pub on_failure: OnFailures,
-    /// What `need` may ask for, by name.
-    pub lookups: BTreeMap<String, Lookup>,
+    /// Who performs what `need` asks for; `None`: there are no lookups.
+    pub lookups: Option<Arc<dyn Lookups>>,
     /// The most memory that one instance may have, in bytes, where its [`PluginConfig`] says nothing else. Raising it
     /// raises what a runaway plugin costs: this much for each instance, at most `threads` instances a decision.
     pub memory_bytes: usize,
@@ -70,7 +71,7 @@ impl PolicyConfig {
             queue: 1_024,
             deadlines: Deadlines::usual(),
             on_failure: OnFailures::usual(),
-            lookups: BTreeMap::new(),
+            lookups: None,
             memory_bytes: 16 << 20,
             recycle_calls: 1_000_000,
             records: 256,
@@ -187,22 +188,6 @@ impl Source {
         match self {
             Self::Embedded { name, .. } => (*name).into(),
             Self::Path(path) => path.display().to_string(),
-        }
-    }
-}
-
-/// Where `need` finds its values.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// A fixed table; a key that is not in it is told as such to the policy.
-    Static(BTreeMap<String, String>),
-}
-
-impl Lookup {
-    /// The value, or a plain reason why there is none.
-    pub(crate) fn find(&self, key: &str) -> Result<String, String> {
-        match self {
-            Self::Static(table) => table.get(key).cloned().ok_or_else(|| "no entry".into()),
         }
     }
 }

@@ -9,12 +9,17 @@ use crate::meet::meet;
 use crate::recorder::Recorder;
 use crate::seat::{Said, Seat, Surroundings};
 use crate::slot::{Desk, Slot};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_types::RequestNumber;
 use tidegate_types::decision::{
-    AnswerBody, AuthorizeAnswer, Decision, Failure, OnFailure, PlaceAnswer, QuestionBody, Refusal,
+    AnswerBody, AuthorizeAnswer, Decision, Failure, LookupResult, OnFailure, PlaceAnswer, QuestionBody,
+    Refusal,
 };
+
+/// How often one policy may answer a question with `need`.
+const LOOKUPS: usize = 3;
 
 /// What one policy of a chain said.
 pub(crate) struct Verdict {
@@ -27,6 +32,34 @@ pub(crate) struct Verdict {
     pub(crate) instead: Option<u64>,
     pub(crate) latency: Duration,
     pub(crate) trouble: Option<String>,
+    /// What was looked up for it.
+    found: Vec<LookupResult>,
+}
+
+/// How far a question has come in its chain.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Of the policies that have answered.
+    pub(crate) verdicts: Vec<Verdict>,
+    so_far: Option<AnswerBody>,
+    /// What was looked up for the one whose turn it is.
+    pub(crate) found: Vec<LookupResult>,
+    /// What that one has computed before.
+    computed: Duration,
+}
+
+/// What a policy wants looked up.
+pub(crate) struct Need {
+    pub(crate) lookup: String,
+    pub(crate) key: String,
+}
+
+/// What came of asking a chain.
+pub(crate) enum Step {
+    /// It is decided.
+    Ruled(Ruling),
+    /// Something is to be looked up first.
+    Needs(Progress, Need),
 }
 
 /// What became of a question.
@@ -37,13 +70,19 @@ pub(crate) struct Ruling {
 }
 
 impl Ruling {
-    /// Of a question that no policy was asked.
-    pub(crate) const fn unasked(failure: Failure) -> Self {
-        Self { result: Err(failure), verdicts: Vec::new() }
+    /// Of a question that was not asked to its end.
+    pub(crate) fn unasked(failure: Failure, progress: Progress) -> Self {
+        Self { result: Err(failure), verdicts: progress.verdicts }
+    }
+
+    /// Its failure, where that is no policy's own.
+    pub(crate) fn failure_of_none(&self) -> Option<Failure> {
+        let own = self.verdicts.last().is_some_and(|last| last.result.is_err());
+        self.result.as_ref().err().filter(|_| !own).copied()
     }
 }
 
-/// Asks the policies of a chain one after the other.
+/// Asks the policies of a chain one after the other, from the one whose turn it is.
 pub(crate) fn rule(
     slot: &mut Slot,
     chain: &Chain,
@@ -51,24 +90,59 @@ pub(crate) fn rule(
     on_failure: OnFailure,
     question: &QuestionBody,
     deadline: Instant,
-) -> Ruling {
+    mut progress: Progress,
+) -> Step {
     slot.fit(chain, around.recorder);
-    let mut verdicts: Vec<Verdict> = Vec::with_capacity(chain.posts.len());
-    let mut so_far: Option<AnswerBody> = None;
-    for (desk, post) in slot.desks.iter_mut().zip(&chain.posts) {
-        let verdict = ask(desk, post, around, on_failure, question, deadline);
+    let turn = progress.verdicts.len();
+    for (desk, post) in slot.desks.iter_mut().zip(&chain.posts).skip(turn) {
+        let asked = knowing(question, &progress.found);
+        let mut verdict = ask(desk, post, around, on_failure, &asked, deadline);
+        verdict.latency += progress.computed;
+        if let Some(need) = needed(&verdict.result) {
+            if progress.found.len() < LOOKUPS {
+                progress.computed = verdict.latency;
+                return Step::Needs(progress, need);
+            }
+            (verdict.result, verdict.failure) = (Err(Failure::Lookup), Some(Failure::Lookup));
+        }
+        verdict.found = std::mem::take(&mut progress.found);
+        progress.computed = Duration::ZERO;
         let result = verdict.result.clone();
         let generation = verdict.generation.clone();
-        verdicts.push(verdict);
+        progress.verdicts.push(verdict);
         match result {
-            Err(failure) => return Ruling { result: Err(failure), verdicts },
-            Ok(answer) => so_far = Some(joined(so_far, answer, &generation)),
+            Err(failure) => {
+                return Step::Ruled(Ruling { result: Err(failure), verdicts: progress.verdicts });
+            }
+            Ok(answer) => progress.so_far = Some(joined(progress.so_far, answer, &generation)),
         }
-        if !matches!(so_far, Some(AnswerBody::Authorize(AuthorizeAnswer::Grant(_)))) {
+        if !matches!(progress.so_far, Some(AnswerBody::Authorize(AuthorizeAnswer::Grant(_)))) {
             break;
         }
     }
-    Ruling { result: so_far.ok_or(Failure::Unavailable), verdicts }
+    let Progress { verdicts, so_far, .. } = progress;
+    Step::Ruled(Ruling { result: so_far.ok_or(Failure::Unavailable), verdicts })
+}
+
+/// The question with what was looked up for it.
+fn knowing<'a>(question: &'a QuestionBody, found: &[LookupResult]) -> Cow<'a, QuestionBody> {
+    match question {
+        QuestionBody::Authorize(request) if !found.is_empty() => {
+            let mut request = request.clone();
+            request.lookups.extend_from_slice(found);
+            Cow::Owned(QuestionBody::Authorize(request))
+        }
+        question => Cow::Borrowed(question),
+    }
+}
+
+fn needed(result: &Result<AnswerBody, Failure>) -> Option<Need> {
+    match result {
+        Ok(AnswerBody::Authorize(AuthorizeAnswer::Need { lookup, key })) => {
+            Some(Need { lookup: lookup.clone(), key: key.clone() })
+        }
+        _ => None,
+    }
 }
 
 /// What a caller gets where nobody answered: the operator's choice, or the failure, for which the directory has a
@@ -87,7 +161,7 @@ pub(crate) fn settled(
     }
 }
 
-/// Lets the generations on trial decide the same question, and compares.
+/// Lets the generations on trial decide the same question, with what was looked up for those in force, and compares.
 pub(crate) fn shadow(
     slot: &mut Slot,
     chain: &Chain,
@@ -104,7 +178,7 @@ pub(crate) fn shadow(
         let until = desk.seat.position().or(around.until);
         let around = Surroundings { until, recorder: &unrecorded, ..*around };
         let seat = desk.shadow.get_or_insert_with(|| Seat::of(trial.generation.clone(), around.recorder));
-        let said = guarded(seat, &around, asked.1, began + time);
+        let said = guarded(seat, &around, &knowing(asked.1, &verdict.found), began + time);
         trial.count(asked.0, &verdict.result, &said.result, began.elapsed());
         seat.mend(&around);
     }
@@ -151,7 +225,7 @@ fn ask(
         }
     }
     let generation = post.current.clone();
-    Verdict { generation, result, failure, instead, latency: began.elapsed(), trouble }
+    Verdict { generation, result, failure, instead, latency: began.elapsed(), trouble, found: Vec::new() }
 }
 
 /// Asks one policy if there is still time and its breaker lets it, and holds the answer to its bounds and its

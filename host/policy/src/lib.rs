@@ -36,6 +36,7 @@ pub mod inspect;
 mod instance;
 mod journal;
 mod limits;
+pub mod lookups;
 mod mask;
 mod meet;
 pub mod plugin;
@@ -53,10 +54,9 @@ mod swap;
 pub mod tape;
 mod wasi;
 
-pub use config::{
-    Deadlines, LARGEST_MEMORY_BYTES, Lookup, OnFailures, PluginConfig, PolicyConfig, RecordTo, Source,
-};
+pub use config::{Deadlines, LARGEST_MEMORY_BYTES, OnFailures, PluginConfig, PolicyConfig, RecordTo, Source};
 pub use error::{LoadError, Problem};
+pub use lookups::{Lookups, Reply};
 pub use plugin::Clock;
 pub use replay::{
     Affected, Cost, Instead, Replay, ReplayError, Replayed, Seated, Survey, replay, run_of, survey,

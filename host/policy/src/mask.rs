@@ -50,6 +50,20 @@ impl Mask {
             None => (pseudonym(key, token), Masked::Whole),
         }
     }
+
+    /// A text in which the token may stand, with the token as it is kept.
+    pub(crate) fn within(&self, text: &mut String, token: &str) {
+        if self.key.is_some() && !token.is_empty() && text.contains(token) {
+            *text = text.replace(token, &self.token(token).0);
+        }
+    }
+
+    /// A text of which nothing is to stay; says whether something went.
+    pub(crate) fn whole(&self, text: &mut String) -> bool {
+        let Some(key) = self.key.as_ref().filter(|_| !text.is_empty()) else { return false };
+        *text = pseudonym(key, text);
+        true
+    }
 }
 
 /// Where the signature of a signed token begins.

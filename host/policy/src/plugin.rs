@@ -86,8 +86,14 @@ impl Loader {
         let mut linker = Linker::new(&engine);
         Every::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)
             .map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })?;
-        let lookups = config.lookups.keys().cloned().collect();
+        let lookups = config.lookups.as_ref().map(|lookups| lookups.names()).unwrap_or_default();
         Ok(Self { engine, metered, linker, memory_bytes: config.memory_bytes, lookups, clock })
+    }
+
+    /// The same, telling its plugins of these lookups.
+    pub(crate) fn with_lookups(mut self, names: &[String]) -> Self {
+        self.lookups = names.to_vec();
+        self
     }
 
     /// The engine; its epoch is to be moved on by one each [`engine::TICK`].

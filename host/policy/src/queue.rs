@@ -5,6 +5,7 @@
 //! seats than there are threads, so a plugin that uses up all its time leaves a thread for the others.
 
 use crate::config::Deadlines;
+use crate::lookups::Begun;
 use crate::slot::Slot;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,17 +13,19 @@ use std::time::Instant;
 use tidegate_types::decision::{Decision, Question};
 
 /// One waiting question.
-#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) question: Question,
     pub(crate) arrived: Instant,
+    /// When its policies must have answered. It stands still while something is looked up.
     pub(crate) deadline: Instant,
+    /// How far it has come, where it has waited for a lookup.
+    pub(crate) begun: Option<Box<Begun>>,
 }
 
 impl Job {
     pub(crate) fn new(question: Question, now: Instant, deadlines: Deadlines) -> Self {
         let deadline = now + deadlines.of(question.body.decision());
-        Self { question, arrived: now, deadline }
+        Self { question, arrived: now, deadline, begun: None }
     }
 
     pub(crate) const fn decision(&self) -> Decision {
@@ -32,7 +35,7 @@ impl Job {
 
 #[derive(Default)]
 struct Lane {
-    /// In order of arrival, which is also the order of deadlines.
+    /// In the order of deadlines, which is that of arrival but for those that waited for a lookup.
     waiting: VecDeque<Job>,
     free: Vec<Slot>,
 }
@@ -98,6 +101,24 @@ impl Queue {
             return Err(job);
         }
         lane.waiting.push_back(job);
+        drop(state);
+        self.work.notify_one();
+        if !was_busy {
+            self.tick.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Lets one go on that has been let in before: by its deadline, whoever else waits. Gives it back when stopping.
+    pub(crate) fn resume(&self, job: Job) -> Result<(), Box<Job>> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(Box::new(job));
+        }
+        let was_busy = state.busy();
+        let waiting = &mut state.lane(job.decision()).waiting;
+        let at = waiting.partition_point(|other| other.deadline <= job.deadline);
+        waiting.insert(at, job);
         drop(state);
         self.work.notify_one();
         if !was_busy {

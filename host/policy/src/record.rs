@@ -1,8 +1,9 @@
 //! What is remembered of decisions: counts and latencies of each policy, and the last decisions with their
 //! inputs. Knows nothing of how they came about. Tokens are kept as a hash only.
 
-use crate::chain::{Chain, Post};
+use crate::chain::Post;
 use crate::decide::Verdict;
+use crate::lookups::Begun;
 use crate::plugin::hexadecimal;
 use crate::queue::Job;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -105,12 +106,12 @@ impl Records {
 pub(crate) fn record(
     job: &Job,
     answer: &Answer,
-    chain: &Chain,
+    begun: &Begun,
     verdicts: &[Verdict],
     unix_ms: u64,
-    (waited, latency): (Duration, Duration),
+    waited: Duration,
 ) -> DecisionRecord {
-    let question = &job.question;
+    let (question, chain) = (&job.question, &begun.chain);
     let last = verdicts
         .last()
         .map(|verdict| &verdict.generation)
@@ -132,7 +133,8 @@ pub(crate) fn record(
         outcome: outcome(&answer.result),
         failure: answer.result.as_ref().err().copied(),
         waited_ns: nanos(waited),
-        latency_ns: nanos(latency),
+        latency_ns: nanos(begun.computed),
+        lookups: begun.made.clone(),
     }
 }
 
@@ -189,7 +191,9 @@ pub(crate) fn nanos(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chain, Job, Records, Tally, WINDOW, record, token_hash};
+    use super::{Begun, Job, Records, Tally, WINDOW, record, token_hash};
+    use crate::chain::Chain;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
     use tidegate_types::decision::{
         Action, Answer, AuthorizeRequest, Decision, DecisionRecord, Failure, Moment, Question, QuestionBody,
@@ -218,8 +222,10 @@ mod tests {
     fn remembered(token: &str) -> DecisionRecord {
         let answer = Answer { number: RequestNumber(1), result: Err(Failure::Deadline) };
         let now = Instant::now();
-        let job = Job { question: question(token), arrived: now, deadline: now };
-        record(&job, &answer, &Chain { posts: vec![] }, &[], 5, (Duration::ZERO, Duration::from_micros(3)))
+        let job = Job { question: question(token), arrived: now, deadline: now, begun: None };
+        let mut begun = Begun::new(Arc::new(Chain { posts: vec![] }));
+        begun.computed = Duration::from_micros(3);
+        record(&job, &answer, &begun, &[], 5, Duration::ZERO)
     }
 
     #[test]

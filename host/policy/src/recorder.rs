@@ -11,6 +11,7 @@
 use crate::book::{Book, Counts, Slip};
 use crate::config::RecordTo;
 use crate::error::LoadError;
+use crate::lookups::Lookups;
 use crate::mask::{Mask, Masked};
 use crate::plugin::{Plugin, hexadecimal};
 use crate::record::nanos;
@@ -25,7 +26,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidegate_types::cluster::{CellChange, ShardRow};
-use tidegate_types::decision::{AnswerBody, DecidedBy, Decision, Failure, QuestionBody};
+use tidegate_types::decision::{AnswerBody, AuthorizeAnswer, DecidedBy, Decision, Failure, QuestionBody};
 use tidegate_types::{RequestNumber, Secret};
 
 /// The format's version; a replay reads its own only.
@@ -52,6 +53,9 @@ pub(crate) struct Header {
     pub(crate) salt: String,
     /// Tokens and configurations stand in it as they were.
     pub(crate) secrets: bool,
+    /// The lookups that policies were told of.
+    #[serde(default)]
+    pub(crate) lookups: Vec<String>,
 }
 
 /// One line.
@@ -149,6 +153,8 @@ struct On {
     writer: Option<JoinHandle<()>>,
     mask: Mask,
     secrets: bool,
+    /// Lookups whose values are not kept.
+    secret_lookups: Vec<String>,
     salt: String,
     /// Which file is being written: instances of an earlier one are made anew.
     file: Arc<AtomicU64>,
@@ -170,13 +176,16 @@ impl Recorder {
     ///
     /// # Errors
     /// Where the file cannot be made.
-    pub(crate) fn start(to: &RecordTo) -> Result<Self, LoadError> {
+    pub(crate) fn start(to: &RecordTo, lookups: Option<&dyn Lookups>) -> Result<Self, LoadError> {
         let failed = |reason: String| LoadError::Record { path: to.path.display().to_string(), reason };
         let (mut key, mut salt) = ([0; 32], [0; 16]);
         rand::fill(&mut key)
             .and(rand::fill(&mut salt))
             .map_err(|_| failed("the system gives no chance".into()))?;
         let salt = hexadecimal(&salt);
+        let names = lookups.map(Lookups::names).unwrap_or_default();
+        let secret_lookups =
+            names.iter().filter(|name| lookups.is_some_and(|all| all.is_secret(name))).cloned().collect();
         let header = Header {
             tidegate_record: FORMAT,
             engine: ENGINE.to_owned(),
@@ -184,6 +193,7 @@ impl Recorder {
             file: 1,
             salt: salt.clone(),
             secrets: to.secrets,
+            lookups: names,
         };
         let (file, counts) = (Arc::new(AtomicU64::new(1)), Arc::new(Counts::default()));
         let book = Book::open(to, header, file.clone(), counts.clone());
@@ -196,6 +206,7 @@ impl Recorder {
             writer: Some(writer),
             mask: if to.secrets { Mask::none() } else { Mask::new(key) },
             secrets: to.secrets,
+            secret_lookups,
             salt,
             file,
             instances: AtomicU64::new(0),
@@ -275,14 +286,17 @@ impl Track {
         let Some(on) = self.on.clone() else { return };
         let took_ns = nanos(began.map_or(Duration::ZERO, |began| began.elapsed()));
         self.met(|| {
-            let question = question();
-            let token = match &question {
-                QuestionBody::Authorize(request) => request.token.expose(),
-                QuestionBody::Place(_) | QuestionBody::Balance(_) => "",
+            let mut call = Call {
+                number,
+                question: question(),
+                token: String::new(),
+                masked: Masked::Nothing,
+                told: told(),
+                answer: answer(),
+                took_ns,
             };
-            let (token, masked) = on.mask.token(token);
-            let (told, answer) = (told(), answer());
-            What::Call(Box::new(Call { number, question, token, masked, told, answer, took_ns }))
+            on.keep(&mut call);
+            What::Call(Box::new(call))
         });
     }
 
@@ -299,6 +313,24 @@ impl Drop for Track {
 }
 
 impl On {
+    /// Takes out of a call what must not be kept: of its token what makes it usable, also where that is the key of a
+    /// lookup, and the values of secret lookups.
+    fn keep(&self, call: &mut Call) {
+        let QuestionBody::Authorize(request) = &mut call.question else { return };
+        let token = request.token.expose().to_owned();
+        (call.token, call.masked) = self.mask.token(&token);
+        for made in &mut request.lookups {
+            self.mask.within(&mut made.key, &token);
+            let secret = self.secret_lookups.contains(&made.lookup);
+            if secret && made.result.as_mut().is_ok_and(|value| self.mask.whole(value)) {
+                call.masked = Masked::Whole;
+            }
+        }
+        if let Ok(AnswerBody::Authorize(AuthorizeAnswer::Need { key, .. })) = &mut call.answer {
+            self.mask.within(key, &token);
+        }
+    }
+
     fn put(&self, slip: Slip) {
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if self.slips.as_ref().is_some_and(|slips| slips.try_send(slip).is_ok()) {

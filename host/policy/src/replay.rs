@@ -143,7 +143,7 @@ pub fn replay<R: BufRead>(files: impl IntoIterator<Item = R>, with: Replay) -> R
     };
     let mut config = PolicyConfig::new(any.clone(), any.clone(), any);
     config.threads = 16;
-    let loader = Loader::new(&config, Arc::new(|| 0))?;
+    let loader = Loader::new(&config, Arc::new(|| 0))?.with_lookups(&header.lookups);
     while_time_passes(loader.engine(), || {
         let mut theatre = Theatre::new(&loader, header, with);
         while let Some(event) = lines.next()? {

@@ -3,15 +3,16 @@
 //!
 //! ```text
 //! send ─▶ lane (bounded) ─▶ worker: chain in force ─▶ each seat: feed, decide, bounds ─▶ sink ─▶ shadows
-//!            └── the tick answers those whose time is over
+//!            └── the tick answers those whose time is over     needs a lookup ─▶ parked ─▶ lane
 //! ```
 
 use crate::chain::{Chain, Generation, LONGEST, Post};
-use crate::config::{Deadlines, Lookup, OnFailures, PluginConfig, PolicyConfig};
-use crate::decide::{self, Ruling};
+use crate::config::{Deadlines, OnFailures, PluginConfig, PolicyConfig};
+use crate::decide::{self, Ruling, Step};
 use crate::engine::TICK;
 use crate::error::LoadError;
 use crate::feed::Mirror;
+use crate::lookups::{Begun, Lookups, Parking};
 use crate::plugin::{Clock, Loader};
 use crate::queue::{Job, Queue};
 use crate::record::{Records, Tally, question_json, record};
@@ -58,7 +59,8 @@ impl Policies {
         let threads = config.threads.max(1);
         let desk = Desk::new(loader, threads);
         let engine = desk.loader.engine().clone();
-        let recorder = config.record.as_ref().map(Recorder::start).transpose()?.unwrap_or_default();
+        let record = |to| Recorder::start(to, config.lookups.as_deref());
+        let recorder = config.record.as_ref().map(record).transpose()?.unwrap_or_default();
         let queue = Queue::new(config.queue);
         let chains = while_time_passes(&engine, || {
             let chains = load_all(&desk, &config, clock())?;
@@ -79,6 +81,8 @@ impl Policies {
             mirror: Mutex::default(),
             records: Mutex::new(Records::new(config.records)),
             lookups: config.lookups,
+            parking: Parking::default(),
+            most_parked: config.queue,
             deadlines: config.deadlines,
             on_failure: config.on_failure,
             recycle_calls: config.recycle_calls.max(1),
@@ -168,10 +172,14 @@ impl Policies {
 impl Drop for Policies {
     fn drop(&mut self) {
         for job in self.office.queue.stop() {
-            self.office.refuse(&job, Failure::Unavailable);
+            self.office.refuse(job, Failure::Unavailable);
         }
         for worker in self.workers.drain(..) {
             let _ = worker.join();
+        }
+        // Nobody parks any more.
+        for job in self.office.parking.clear() {
+            self.office.refuse(job, Failure::Unavailable);
         }
         // Only now: a guest in a loop ends by the tick.
         self.office.queue.close();
@@ -249,7 +257,7 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandl
 
 /// What all threads share.
 pub(crate) struct Office {
-    queue: Queue,
+    pub(crate) queue: Queue,
     pub(crate) mirror: Mutex<Mirror>,
     chains: Mutex<[Arc<Chain>; 3]>,
     /// Where new generations come from.
@@ -258,7 +266,10 @@ pub(crate) struct Office {
     tallies: Mutex<[Vec<Tally>; 3]>,
     records: Mutex<Records>,
     pub(crate) recorder: Recorder,
-    lookups: BTreeMap<String, Lookup>,
+    pub(crate) lookups: Option<Arc<dyn Lookups>>,
+    /// Questions that wait for a lookup, and how many may.
+    pub(crate) parking: Parking,
+    pub(crate) most_parked: usize,
     deadlines: Deadlines,
     on_failure: OnFailures,
     recycle_calls: u64,
@@ -312,22 +323,39 @@ impl Office {
     }
 
     /// A worker's life.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         // Without the right to it, policies run at the host's own priority: no reason not to run.
         let _ = rustix::process::setpriority_process(None, NICE);
-        while let Some((job, mut slot)) = self.queue.take() {
+        while let Some((mut job, mut slot)) = self.queue.take() {
             let decision = job.decision();
-            let (chain, around) = (self.chain(decision), self.around(job.question.number));
-            let began = Instant::now();
-            let on_failure = self.on_failure.of(decision);
-            let ruling =
-                decide::rule(&mut slot, &chain, &around, on_failure, &job.question.body, job.deadline);
-            let ruling = self.settle(&job, &chain, ruling, began);
-            // After the answer is out: the next caller need not wait for the instance either.
-            slot.mend(&around);
-            self.shadow(&mut slot, &chain, &job, &ruling);
-            self.queue.give_back(decision, slot);
+            let mut begun = self.begun(&mut job);
+            let around = self.around(job.question.number);
+            let (began, on_failure) = (Instant::now(), self.on_failure.of(decision));
+            let progress = std::mem::take(&mut begun.progress);
+            let (body, deadline) = (&job.question.body, job.deadline);
+            let step = decide::rule(&mut slot, &begun.chain, &around, on_failure, body, deadline, progress);
+            begun.computed += began.elapsed();
+            match step {
+                Step::Ruled(ruling) => {
+                    let ruling = self.settle(&job, &begun, ruling);
+                    // After the answer is out: the next caller need not wait for the instance either.
+                    slot.mend(&around);
+                    self.shadow(&mut slot, &begun.chain, &job, &ruling);
+                    self.queue.give_back(decision, slot);
+                }
+                Step::Needs(progress, need) => {
+                    begun.progress = progress;
+                    slot.mend(&around);
+                    self.queue.give_back(decision, slot);
+                    self.look_up(job, begun, need);
+                }
+            }
         }
+    }
+
+    /// How far a question has come: to its beginning, with the chain in force, unless it has waited for a lookup.
+    fn begun(&self, job: &mut Job) -> Begun {
+        job.begun.take().map_or_else(|| Begun::new(self.chain(job.question.body.decision())), |begun| *begun)
     }
 
     /// Lets those on trial decide, too, while nobody waits for long.
@@ -353,7 +381,7 @@ impl Office {
             std::thread::sleep(TICK);
             engine.increment_epoch();
             for job in self.queue.expired(Instant::now()) {
-                self.refuse(&job, Failure::Deadline);
+                self.refuse(job, Failure::Deadline);
             }
         }
     }
@@ -361,7 +389,6 @@ impl Office {
     pub(crate) fn around(&self, number: RequestNumber) -> Surroundings<'_> {
         Surroundings {
             mirror: &self.mirror,
-            lookups: Some(&self.lookups),
             recycle_calls: self.recycle_calls,
             recorder: &self.recorder,
             number,
@@ -369,22 +396,23 @@ impl Office {
         }
     }
 
-    /// Answers a question that never reached a policy.
-    fn refuse(&self, job: &Job, failure: Failure) {
-        let chain = self.chain(job.decision());
-        self.settle(job, &chain, Ruling::unasked(failure), Instant::now());
+    /// Answers a question that no policy answers any more.
+    pub(crate) fn refuse(&self, mut job: Job, failure: Failure) {
+        let mut begun = self.begun(&mut job);
+        let progress = std::mem::take(&mut begun.progress);
+        self.settle(&job, &begun, Ruling::unasked(failure, progress));
     }
 
     /// Gives the answer, then counts and remembers how it came about.
-    fn settle(&self, job: &Job, chain: &Chain, ruling: Ruling, began: Instant) -> Ruling {
-        let latency = began.elapsed();
-        let waited = began.saturating_duration_since(job.arrived);
+    fn settle(&self, job: &Job, begun: &Begun, ruling: Ruling) -> Ruling {
+        let elsewhere = begun.computed + begun.looked_up;
+        let waited = job.arrived.elapsed().saturating_sub(elsewhere);
         let decision = job.decision();
         let result = decide::settled(ruling.result.clone(), decision, self.on_failure.of(decision));
         let answer = Answer { number: job.question.number, result };
         self.tally(job, &ruling);
         (self.sink)(answer.clone());
-        let record = record(job, &answer, chain, &ruling.verdicts, (self.clock)(), (waited, latency));
+        let record = record(job, &answer, begun, &ruling.verdicts, (self.clock)(), waited);
         for verdict in ruling.verdicts.iter().filter(|verdict| verdict.trouble.is_some()) {
             let (reason, asked) =
                 (verdict.trouble.as_deref().unwrap_or_default(), question_json(&job.question.body));
@@ -407,8 +435,8 @@ impl Office {
         for (index, verdict) in ruling.verdicts.iter().enumerate() {
             self.count(job.decision(), index, verdict.failure, Some(verdict.latency));
         }
-        if ruling.verdicts.is_empty() {
-            self.count(job.decision(), 0, ruling.result.as_ref().err().copied(), Some(Duration::ZERO));
+        if let Some(failure) = ruling.failure_of_none() {
+            self.count(job.decision(), ruling.verdicts.len(), Some(failure), Some(Duration::ZERO));
         }
     }
 

@@ -127,7 +127,6 @@ impl Sandbox {
     pub fn ask(&mut self, question: &QuestionBody) -> Asked {
         let around = Surroundings {
             mirror: &self.mirror,
-            lookups: None,
             recycle_calls: u64::MAX,
             recorder: &self.recorder,
             number: RequestNumber(0),

@@ -2,22 +2,16 @@
 //! or of other policies.
 
 use crate::chain::Generation;
-use crate::config::Lookup;
 use crate::feed::{Mirror, News, Position};
 use crate::host;
 use crate::plugin::Decider;
 use crate::recorder::{Recorder, Track, What};
 use crate::tape::{Tape, Told};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_types::RequestNumber;
-use tidegate_types::decision::{
-    AnswerBody, AuthorizeAnswer, AuthorizeRequest, Failure, LookupResult, QuestionBody,
-};
+use tidegate_types::decision::{AnswerBody, Failure, QuestionBody};
 
-/// How often one question may be answered with `need`.
-const LOOKUPS: usize = 3;
 /// The wait after a first failed attempt to make an instance; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest such wait.
@@ -28,8 +22,6 @@ const FIRST_FEED: Duration = Duration::from_millis(100);
 /// What surrounds a decision.
 pub(crate) struct Surroundings<'a> {
     pub(crate) mirror: &'a Mutex<Mirror>,
-    /// What `need` may ask for; without, such an answer is given as it is.
-    pub(crate) lookups: Option<&'a BTreeMap<String, Lookup>>,
     pub(crate) recycle_calls: u64,
     /// Where everything that an instance meets is kept.
     pub(crate) recorder: &'a Recorder,
@@ -191,7 +183,11 @@ fn ask(
     allow(decider.instance(), deadline)?;
     match (decider, question) {
         (Decider::Authorize(decider), QuestionBody::Authorize(request)) => {
-            authorize(decider.as_mut(), track, around, request, deadline).map(AnswerBody::Authorize)
+            let began = track.began();
+            let answer = decider.authorize(request).map(AnswerBody::Authorize);
+            let (asked, given) = (|| question.clone(), || answer.clone());
+            track.called(around.number, began, asked, || told(decider.as_mut()), given);
+            answer
         }
         (Decider::Allocate(decider), QuestionBody::Place(request)) => {
             fed(decider.as_mut(), position, track, around, question, |decider| {
@@ -216,50 +212,6 @@ fn allow<D: host::Instance + ?Sized>(decider: &mut D, deadline: Instant) -> Resu
 /// What the instance was told by the host since this was last asked.
 fn told<D: host::Instance + ?Sized>(decider: &mut D) -> Vec<Told> {
     decider.tape().map(Tape::take).unwrap_or_default()
-}
-
-/// Asks; does the lookups that are needed; asks again.
-fn authorize(
-    decider: &mut dyn host::Authorize,
-    track: &mut Track,
-    around: &Surroundings<'_>,
-    request: &AuthorizeRequest,
-    deadline: Instant,
-) -> Result<AuthorizeAnswer, Failure> {
-    let (lookup, key) = match authorize_once(decider, track, around, request)? {
-        AuthorizeAnswer::Need { lookup, key } if around.lookups.is_some() => (lookup, key),
-        answer => return Ok(answer),
-    };
-    let mut request = request.clone();
-    let mut needed = (lookup, key);
-    for _ in 0..LOOKUPS {
-        request.lookups.push(look_up(around, needed)?);
-        allow(decider, deadline)?;
-        match authorize_once(decider, track, around, &request)? {
-            AuthorizeAnswer::Need { lookup, key } => needed = (lookup, key),
-            answer => return Ok(answer),
-        }
-    }
-    Err(Failure::Lookup)
-}
-
-fn authorize_once(
-    decider: &mut dyn host::Authorize,
-    track: &mut Track,
-    around: &Surroundings<'_>,
-    request: &AuthorizeRequest,
-) -> Result<AuthorizeAnswer, Failure> {
-    let began = track.began();
-    let answer = decider.authorize(request);
-    let question = || QuestionBody::Authorize(Box::new(request.clone()));
-    let given = || answer.clone().map(AnswerBody::Authorize);
-    track.called(around.number, began, question, || told(decider), given);
-    answer
-}
-
-fn look_up(around: &Surroundings<'_>, (lookup, key): (String, String)) -> Result<LookupResult, Failure> {
-    let result = around.lookups.and_then(|lookups| lookups.get(&lookup)).ok_or(Failure::Lookup)?.find(&key);
-    Ok(LookupResult { lookup, key, result })
 }
 
 /// Asks one that knows the cluster; an answer that names what is gone is asked for once more, after a reset.

@@ -6,6 +6,7 @@
 use crate::cluster::Feed;
 use crate::{MediaKind, Place, RequestNumber, Secret};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -137,6 +138,74 @@ pub struct LookupResult {
     pub key: String,
     /// The value found, or a plain reason.
     pub result: Result<String, String>,
+}
+
+/// Why a lookup gave no value; the policy is told the name ([`std::fmt::Display`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LookupError {
+    /// No lookup of this name is configured.
+    Unknown,
+    /// This key cannot be asked for.
+    BadKey,
+    /// There is nothing under this key.
+    NotFound,
+    /// Nothing came in time.
+    Timeout,
+    /// More came than is taken.
+    TooLarge,
+    /// No connection could be made, or no program started.
+    Unreachable,
+    /// A server answered with another HTTP status than 200.
+    Status(u16),
+    /// A program ended with another code than 0.
+    Exit(u8),
+    /// What came is no UTF-8.
+    NotText,
+    /// Too many lookups are under way.
+    Busy,
+    /// What came could not be read, or was cut.
+    Failed,
+}
+
+impl LookupError {
+    /// The kind, which counts and metrics use: statuses together, exit codes together.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown-lookup",
+            Self::BadKey => "bad-key",
+            Self::NotFound => "not-found",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too-large",
+            Self::Unreachable => "unreachable",
+            Self::Status(_) => "status",
+            Self::Exit(_) => "exit",
+            Self::NotText => "not-text",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(formatter, "status-{status}"),
+            Self::Exit(code) => write!(formatter, "exit-{code}"),
+            other => formatter.write_str(other.kind()),
+        }
+    }
+}
+
+/// A lookup as a remembered decision tells it: neither key nor value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupMade {
+    /// The configured lookup; `unknown-lookup` where none has the name that was asked for.
+    pub lookup: String,
+    /// `found`, or the error's name.
+    pub outcome: String,
+    /// How long it took, in nanoseconds.
+    pub took_ns: u64,
 }
 
 /// The answer to an [`AuthorizeRequest`].
@@ -451,7 +520,7 @@ pub enum Failure {
     Stale,
     /// Too many questions were waiting.
     QueueFull,
-    /// A lookup that it needed is not configured, or failed.
+    /// It needed one lookup after the other, more than are made for one question.
     Lookup,
     /// No instance could be made.
     Unavailable,
@@ -645,6 +714,8 @@ pub struct DecisionRecord {
     pub waited_ns: u64,
     /// Time in the plugin, in nanoseconds.
     pub latency_ns: u64,
+    /// What was looked up for it, in order.
+    pub lookups: Vec<LookupMade>,
 }
 
 /// One policy's part in a decision.

@@ -16,12 +16,22 @@ const KEYS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Configuration {
     pub(crate) keys: Vec<Key>,
+    /// The lookup that gives more of them, by their id.
+    pub(crate) key_set: Option<String>,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
     /// How far the clocks of issuer and host may differ.
     pub(crate) leeway: Duration,
     /// After how long a token of someone inside is looked at again: keys may have changed.
     pub(crate) ask_again: Option<Duration>,
+}
+
+impl Configuration {
+    /// Is there, or may there be, a key that serves this algorithm?
+    pub(crate) fn takes(&self, algorithm: Algorithm) -> bool {
+        let own = self.keys.iter().any(|key| key.algorithm == algorithm);
+        own || (self.key_set.is_some() && algorithm.has_public_key())
+    }
 }
 
 /// One key, for one algorithm only: what a token says of its algorithm chooses among keys, never how a key is
@@ -53,6 +63,11 @@ impl Algorithm {
         }
     }
 
+    /// A secret is never taken from a set that others can read.
+    pub(crate) const fn has_public_key(self) -> bool {
+        matches!(self, Self::Rs256 | Self::Es256)
+    }
+
     /// `none` and everything else that isn't taken gives nothing.
     pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Hs256, Self::Rs256, Self::Es256].into_iter().find(|algorithm| algorithm.name() == name)
@@ -62,7 +77,9 @@ impl Algorithm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
+    #[serde(default)]
     keys: Vec<WireKey>,
+    key_set: Option<String>,
     issuer: Option<String>,
     audience: Option<String>,
     #[serde(default = "default_leeway_s")]
@@ -87,8 +104,12 @@ impl Configuration {
     pub(crate) fn read(setup: &Setup) -> Result<Self, Vec<Problem>> {
         let wire: Wire = setup.parse()?;
         let mut problems = Vec::new();
-        if wire.keys.is_empty() || wire.keys.len() > KEYS_MAX {
-            problems.push(Problem::at("/keys", format!("must hold 1 to {KEYS_MAX} keys")));
+        if (wire.keys.is_empty() && wire.key_set.is_none()) || wire.keys.len() > KEYS_MAX {
+            let message = format!("must hold 1 to {KEYS_MAX} keys, or be left out where there is a key_set");
+            problems.push(Problem::at("/keys", message));
+        }
+        if let Some(name) = wire.key_set.as_ref().filter(|name| !setup.lookups.contains(name)) {
+            problems.push(Problem::at("/key_set", no_lookup(name, &setup.lookups)));
         }
         if wire.leeway_s > 300 {
             problems.push(Problem::at("/leeway_s", "must be at most 300 seconds"));
@@ -107,7 +128,28 @@ impl Configuration {
         }
         let leeway = Duration::from_secs(wire.leeway_s);
         let ask_again = wire.ask_again_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        Ok(Self { keys, issuer: wire.issuer, audience: wire.audience, leeway, ask_again })
+        Ok(Self {
+            keys,
+            key_set: wire.key_set,
+            issuer: wire.issuer,
+            audience: wire.audience,
+            leeway,
+            ask_again,
+        })
+    }
+}
+
+fn no_lookup(name: &str, there: &[String]) -> String {
+    let there = if there.is_empty() { "no lookup".to_owned() } else { there.join(", ") };
+    format!("there is no lookup {name}, the host has {there}: add one of the kind jwks")
+}
+
+impl Key {
+    /// A key as the host gives it of a key set; never a secret.
+    pub(crate) fn of_set(found: &str) -> Option<Self> {
+        let key: WireKey = serde_json::from_str(found).ok()?;
+        let key = Self { algorithm: key.alg, bytes: key.bytes().ok()?.1, id: key.kid };
+        key.algorithm.has_public_key().then_some(key)
     }
 }
 

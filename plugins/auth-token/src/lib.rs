@@ -11,6 +11,7 @@ use configuration::Configuration;
 use tidegate_sdk::authorize::{
     Action, Answer, Authorize, AuthorizeRequest, Description, Grant, Package, Problem, Refusal, Setup,
 };
+use token::Unverified;
 
 const SCHEMA: &str = include_str!("../configuration.schema.json");
 
@@ -31,17 +32,18 @@ impl Authorize for Token {
     }
 
     fn authorize(&self, request: &AuthorizeRequest) -> Answer {
-        self.decide(request).into()
+        self.decide(request).map_or_else(Into::into, Into::into)
     }
 }
 
 impl Token {
-    fn decide(&self, request: &AuthorizeRequest) -> Result<Grant, Refusal> {
-        let payload = token::verified(&request.token, &self.configuration)?;
+    fn decide(&self, request: &AuthorizeRequest) -> Result<Grant, Unverified> {
+        let payload = token::verified(request, &self.configuration)?;
         let claims = claims::Claims::read(&payload)?;
         claims.check(request, &self.configuration)?;
         let grant = claims.into_grant(&self.configuration);
-        allows(&grant, request).map(|()| grant)
+        allows(&grant, request)?;
+        Ok(grant)
     }
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tidegate_sdk::authorize::{Moment, UnixTime};
+use tidegate_sdk::authorize::{LookupResult, Moment, UnixTime};
 
 const SECRET: &str = "a secret of the test, of 32 bytes or more";
 const NOW_S: u64 = 1_800_000_000;
@@ -253,6 +253,85 @@ fn the_example_of_the_standard_is_accepted_until_it_ends() {
     assert_eq!(at(1_300_819_380), "token-expired");
 }
 
+/// What the host gives of a key set.
+fn key_of_set(algorithm: &str, name: &str) -> Result<String, String> {
+    let key = base64::engine::general_purpose::STANDARD.encode(public_key(name));
+    Ok(json!({ "kid": name, "alg": algorithm, "key_base64": key }).to_string())
+}
+
+fn with_key_set(configuration: &Value) -> Token {
+    host_verifies();
+    let mut policy = Token::default();
+    let setup = Setup { lookups: vec!["keys".into()], ..Setup::with_configuration(configuration) };
+    assert_eq!(policy.configure(&setup), Ok(()));
+    policy
+}
+
+/// Asks with what was looked up.
+fn ask_knowing(policy: &Token, token: &str, id: &str, outcome: Result<String, String>) -> String {
+    let mut request = request(Action::Join, token);
+    request.lookups = vec![LookupResult { lookup: "keys".into(), key: id.into(), outcome }];
+    code(&policy.authorize(&request)).to_owned()
+}
+
+fn by_key_of_set(algorithm: &str, name: &str) -> String {
+    let claims = json!({ "exp": NOW_S + 60 });
+    let key = [algorithm.as_bytes(), public_key(name).as_bytes()].concat();
+    token(&json!({ "alg": algorithm, "kid": name }), &claims, &key)
+}
+
+#[test]
+fn a_key_is_looked_up_by_its_id_and_then_the_token_is_judged() {
+    let policy = with_key_set(&json!({ "key_set": "keys" }));
+    for algorithm in ["RS256", "ES256"] {
+        let token = by_key_of_set(algorithm, "spring");
+        assert_eq!(ask(&policy, &token), Answer::need("keys", "spring"));
+        assert_eq!(ask_knowing(&policy, &token, "spring", key_of_set(algorithm, "spring")), "granted");
+        assert_eq!(
+            ask_knowing(&policy, &token, "spring", key_of_set(algorithm, "autumn")),
+            "token-signature"
+        );
+        assert_eq!(ask_knowing(&policy, &token, "spring", Err("not-found".into())), "token-key-unknown");
+        assert_eq!(ask_knowing(&policy, &token, "spring", Err("timeout".into())), "keys-unavailable");
+        assert_eq!(ask_knowing(&policy, &token, "spring", Ok("junk".into())), "keys-unavailable");
+        assert_eq!(ask_knowing(&policy, &token, "autumn", key_of_set(algorithm, "spring")), "need");
+    }
+    let claims = json!({ "exp": NOW_S + 60 });
+    let unnamed =
+        token(&json!({ "alg": "ES256" }), &claims, &[b"ES256", public_key("x").as_bytes()].concat());
+    assert_eq!(ask(&policy, &unnamed), Answer::need("keys", ""));
+    let long = token(&json!({ "alg": "ES256", "kid": "k".repeat(300) }), &claims, b"");
+    assert_eq!(code(&ask(&policy, &long)), "token-malformed");
+}
+
+#[test]
+fn a_key_of_a_set_serves_its_own_algorithm_and_never_as_a_secret() {
+    let policy = with_key_set(&json!({ "key_set": "keys" }));
+    let claims = json!({ "exp": NOW_S + 60 });
+    for algorithm in ["HS256", "none", "PS256"] {
+        let forged =
+            token(&json!({ "alg": algorithm, "kid": "spring" }), &claims, public_key("spring").as_bytes());
+        assert_eq!(code(&ask(&policy, &forged)), "algorithm-not-allowed", "{algorithm}");
+    }
+    let token = by_key_of_set("ES256", "spring");
+    assert_eq!(
+        ask_knowing(&policy, &token, "spring", key_of_set("RS256", "spring")),
+        "algorithm-not-allowed"
+    );
+    assert_eq!(ask_knowing(&policy, &token, "spring", key_of_set("HS256", "spring")), "keys-unavailable");
+}
+
+#[test]
+fn keys_of_its_own_are_tried_before_the_set_is_asked() {
+    let both = json!({ "keys": [{ "alg": "HS256", "key": SECRET }], "key_set": "keys" });
+    let policy = with_key_set(&both);
+    let claims = json!({ "exp": NOW_S + 60 });
+    assert_eq!(code(&ask(&policy, &signed(&claims))), "granted");
+    let wrong = token(&json!({ "alg": "HS256", "kid": "x" }), &claims, b"another");
+    assert_eq!(code(&ask(&policy, &wrong)), "token-signature", "no secret is looked up");
+    assert_eq!(code(&ask(&policy, &by_key_of_set("RS256", "spring"))), "need");
+}
+
 #[test]
 fn a_configuration_that_does_not_fit_is_told_by_pointer() {
     host_verifies();
@@ -260,8 +339,9 @@ fn a_configuration_that_does_not_fit_is_told_by_pointer() {
         let problems = Token::default().configure(&Setup::with_configuration(&configuration)).unwrap_err();
         problems.into_iter().map(|problem| problem.pointer).collect::<Vec<_>>()
     };
-    assert_eq!(wrong(json!(null)), [""]);
+    assert_eq!(wrong(json!(null)), ["/keys"]);
     assert_eq!(wrong(json!({ "keys": [] })), ["/keys"]);
+    assert_eq!(wrong(json!({ "key_set": "keys" })), ["/key_set"]);
     assert_eq!(wrong(json!({ "keys": [{ "alg": "none", "key": "" }] })), ["/keys/0/alg"]);
     assert_eq!(wrong(json!({ "keys": [{ "alg": "HS256", "key": "short" }] })), ["/keys/0/key"]);
     assert_eq!(wrong(json!({ "keys": [{ "alg": "HS256" }] })), ["/keys/0/key"]);

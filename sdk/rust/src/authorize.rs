@@ -1,6 +1,7 @@
 //! Who may enter, send, receive and administer. Knows nothing of places and load.
 //!
-//! The host waits 20 ms at most, queue and lookups included; without an answer it refuses.
+//! The host waits 20 ms at most, queue included; without an answer it refuses. While something is looked up that time
+//! stands still; all lookups of one question together may take 2 s.
 
 use crate::bindings::authorization::exports::tidegate::policy::authorization as wire;
 use crate::seat::{Registered, Seated};
@@ -127,7 +128,7 @@ pub struct LookupResult {
     pub lookup: String,
     /// What was asked for.
     pub key: String,
-    /// The value found, or a plain reason why there is none.
+    /// The value found, or why there is none: `not-found`, `timeout`, `status-404` and the like.
     pub outcome: Result<String, String>,
 }
 

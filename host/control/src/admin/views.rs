@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tidegate_types::Place;
 use tidegate_types::cluster::{Column, ShardRow};
 use tidegate_types::decision::{
-    DecidedBy, DecisionRecord, Difference, GenerationInfo, Grant, PolicyInfo, ShadowInfo, Wish,
+    DecidedBy, DecisionRecord, Difference, GenerationInfo, Grant, LookupMade, PolicyInfo, ShadowInfo, Wish,
 };
 use tidegate_types::relay::RelayStats;
 use tidegate_types::request::{
@@ -619,6 +619,25 @@ pub(super) struct DecisionView {
     waited_ns: u64,
     /// Time in the plugin.
     latency_ns: u64,
+    /// What was looked up for it, in order.
+    lookups: Vec<LookupView>,
+}
+
+/// A lookup that a decision needed: neither key nor value.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LookupView {
+    /// The configured lookup.
+    lookup: String,
+    /// `found`, or why not: `timeout`, `status-404`.
+    outcome: String,
+    /// How long it took.
+    took_ns: u64,
+}
+
+impl From<LookupMade> for LookupView {
+    fn from(made: LookupMade) -> Self {
+        Self { lookup: made.lookup, outcome: made.outcome, took_ns: made.took_ns }
+    }
 }
 
 impl From<DecisionRecord> for DecisionView {
@@ -635,6 +654,7 @@ impl From<DecisionRecord> for DecisionView {
             failure: record.failure.map(|failure| failure.name().to_owned()),
             waited_ns: record.waited_ns,
             latency_ns: record.latency_ns,
+            lookups: record.lookups.into_iter().map(LookupView::from).collect(),
         }
     }
 }

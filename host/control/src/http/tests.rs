@@ -67,6 +67,7 @@ impl Operations for Host {
             failure: None,
             waited_ns: 1,
             latency_ns: 2,
+            lookups: vec![],
         };
         vec![record; limit.min(3)]
     }

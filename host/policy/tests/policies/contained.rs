@@ -1,11 +1,10 @@
 //! What a hostile component costs those who wait beside it: nothing. `tests/hostile` has the misdeeds themselves.
 
-use crate::desk::{Desk, PATIENCE, config_with, join, open, place, refused, shard};
-use crate::guest::{NEED, push_text};
-use crate::misdeeds::{LOOP, answers, guest};
-use std::collections::BTreeMap;
+use crate::desk::{Desk, PATIENCE, config_with, join, open, place, shard};
+use crate::guest::push_text;
+use crate::misdeeds::{LOOP, guest};
 use std::time::{Duration, Instant};
-use tidegate_policy::{Deadlines, Lookup};
+use tidegate_policy::Deadlines;
 use tidegate_types::decision::{Decision, Failure};
 
 #[test]
@@ -92,25 +91,6 @@ fn one_question_too_many_is_told_so_at_once() {
     let full = answers.iter().filter(|answer| answer.result == Err(Failure::QueueFull)).count();
     assert!((3..=4).contains(&full), "{answers:?}");
     assert_eq!(answers[0].result, Err(Failure::QueueFull), "the others still run or wait");
-}
-
-#[test]
-fn a_needed_lookup_is_done_at_most_three_times() {
-    let mut config = config_with(Decision::Authorize, answers(NEED));
-    let table = BTreeMap::from([("key".to_owned(), "value".to_owned())]);
-    config.lookups.insert("table".into(), Lookup::Static(table));
-    let desk = open(config);
-    assert_eq!(desk.ask(join(1)), Err(Failure::Lookup));
-
-    // The same, but content once the result is there: the list of lookups is not empty.
-    let until_told = format!(
-        "(if (i32.eqz (i32.load offset=124 (local.get $request))) (then (return (i32.const {NEED})))) \
-         (i32.const {})",
-        crate::guest::REFUSAL
-    );
-    let mut config = config_with(Decision::Authorize, guest().decide(until_told));
-    config.lookups.insert("table".into(), Lookup::Static(BTreeMap::new()));
-    assert_eq!(open(config).ask(join(1)), refused());
 }
 
 #[test]

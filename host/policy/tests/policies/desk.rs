@@ -17,7 +17,7 @@ pub type Outcome = Result<AnswerBody, Failure>;
 
 pub struct Desk {
     pub policies: Policies,
-    answers: Receiver<Answer>,
+    pub answers: Receiver<Answer>,
     asked: AtomicU64,
 }
 

@@ -6,6 +6,7 @@ mod contained;
 mod desk;
 mod fed;
 mod guest;
+mod lookups;
 mod misdeeds;
 mod recorded;
 mod refused;

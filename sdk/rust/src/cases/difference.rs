@@ -30,11 +30,21 @@ pub fn differences(expected: &Value, found: &Value) -> Vec<Difference> {
         (Some(one), Some(other)) if one != other => differences.push(Difference {
             field: "answer".to_owned(),
             expected: one.to_owned(),
-            found: found.to_string(),
+            found: unmet(other, found),
         }),
         _ => compare("", expected, found, &mut differences),
     }
     differences
+}
+
+/// An answer that nobody expected.
+fn unmet(kind: &str, found: &Value) -> String {
+    match kind {
+        "need" => {
+            format!("{found} (nothing is looked up in a case: add what it gives to the request's `lookups`)")
+        }
+        _ => found.to_string(),
+    }
 }
 
 /// The only field of an answer: `grant`, `refuse`, `place`, …
