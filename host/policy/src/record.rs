@@ -191,7 +191,7 @@ pub(crate) fn nanos(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Begun, Job, Records, Tally, WINDOW, record, token_hash};
+    use super::{Begun, Job, KEPT_BYTES, Records, Tally, WINDOW, record, token_hash};
     use crate::chain::Chain;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
@@ -220,9 +220,13 @@ mod tests {
     }
 
     fn remembered(token: &str) -> DecisionRecord {
+        remembered_of(question(token))
+    }
+
+    fn remembered_of(question: Question) -> DecisionRecord {
         let answer = Answer { number: RequestNumber(1), result: Err(Failure::Deadline) };
         let now = Instant::now();
-        let job = Job { question: question(token), arrived: now, deadline: now, begun: None };
+        let job = Job { question, arrived: now, deadline: now, begun: None };
         let mut begun = Begun::new(Arc::new(Chain { posts: vec![] }));
         begun.computed = Duration::from_micros(3);
         record(&job, &answer, &begun, &[], 5, Duration::ZERO)
@@ -244,6 +248,12 @@ mod tests {
     #[test]
     fn a_huge_question_is_left_out_and_old_records_go() {
         assert!(remembered("").question.len() < 1_000);
+        let mut huge = question("");
+        if let QuestionBody::Authorize(request) = &mut huge.body {
+            request.name = "x".repeat(KEPT_BYTES);
+        }
+        let kept = remembered_of(huge).question;
+        assert!(kept.starts_with("{\"omitted_bytes\":") && kept.len() < 100, "{} bytes", kept.len());
         let mut records = Records::new(2);
         for unix_ms in 1..=3 {
             records.push(DecisionRecord { unix_ms, ..remembered("") });
