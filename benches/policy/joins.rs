@@ -155,6 +155,7 @@ impl Policies<'_> {
                 catch_up(self.balance.as_mut(), self.generation, for_balance);
                 self.balance.balance(request).map(AnswerBody::Balance)
             }
+            QuestionBody::Share(_) => unreachable!("nobody is asked how bit rates divide"),
         };
         Answer { number: question.number, result }
     }

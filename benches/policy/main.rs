@@ -14,6 +14,7 @@ mod instances;
 mod joins;
 mod native;
 mod plugins;
+mod share;
 mod swaps;
 mod table;
 mod threads;
@@ -27,6 +28,7 @@ use table::Bench;
 fn main() {
     let mut bench = Bench::new();
     decisions::measure(&mut bench);
+    share::measure(&mut bench);
     instances::measure(&mut bench);
     threads::measure(&mut bench);
     joins::measure(&mut bench);

@@ -14,7 +14,7 @@ use tidegate_types::decision::Decision;
 /// The moment of every question.
 pub const UNIX_MS: u64 = 1_700_000_000_000;
 /// Nothing here is interrupted.
-const AMPLE: Duration = Duration::from_secs(3_600);
+pub const AMPLE: Duration = Duration::from_secs(3_600);
 
 /// A component of a name, with its configuration.
 pub fn component(name: &'static str, bytes: Cow<'static, [u8]>, configuration: Value) -> PluginConfig {

@@ -76,6 +76,7 @@ fn refused(error: &SwapError) -> PolicyRefusal {
         SwapError::NotReady { .. } => (UNFIT, "component-not-ready"),
         SwapError::Unchanged { .. } => (CONFLICT, "policy-unchanged"),
         SwapError::NoPosition { .. } => (NOT_FOUND, "no-such-position"),
+        SwapError::NotChosen(_) => (CONFLICT, "not-chosen"),
         SwapError::Busy => (CONFLICT, "swap-under-way"),
         SwapError::NothingBefore(_) => (CONFLICT, "nothing-before"),
         SwapError::NoShadow(_) => (CONFLICT, "no-shadow"),

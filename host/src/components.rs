@@ -39,10 +39,12 @@ pub(crate) fn policies(
         plugin(decision, choice.unwrap_or_else(|| PolicyChoice::unconfigured(String::new())))
     };
     let next = config.authorize_next.iter().cloned();
+    let share = config.policies.get(&Decision::Share).cloned();
     Ok(PolicyConfig {
         authorize_next: next
             .map(|choice| self::plugin(Decision::Authorize, choice))
             .collect::<Result<_, _>>()?,
+        share: share.map(|choice| self::plugin(Decision::Share, choice)).transpose()?,
         on_failure: config.on_failure,
         lookups,
         record: config.record.clone(),

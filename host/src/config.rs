@@ -61,7 +61,7 @@ pub struct Config {
     pub moves_per_minute: usize,
     /// Above which delay a shard sheds layers; `None`: never.
     pub shed_delay: Option<Duration>,
-    /// What decides.
+    /// What decides. Without `share` nobody is asked how bit rates divide, and the engines' own rule does.
     pub policies: BTreeMap<Decision, PolicyChoice>,
     /// Asked after authorize's first, in this order, as long as nobody refuses.
     pub authorize_next: Vec<PolicyChoice>,
@@ -291,6 +291,7 @@ fn on_failure(chosen: &[(Decision, OnFailure)]) -> OnFailures {
             Decision::Authorize => &mut failures.authorize,
             Decision::Allocate => &mut failures.allocate,
             Decision::Balance => &mut failures.balance,
+            Decision::Share => &mut failures.share,
         } = *what;
     }
     failures
@@ -307,8 +308,10 @@ fn choose(options: &Options) -> Result<(BTreeMap<Decision, PolicyChoice>, Vec<Po
         let rest: Vec<PolicyChoice> = components.collect();
         match decision {
             Decision::Authorize => next = rest,
-            Decision::Allocate | Decision::Balance if rest.is_empty() => {}
-            Decision::Allocate | Decision::Balance => return Err(ConfigError::OneOnly(decision.name())),
+            Decision::Allocate | Decision::Balance | Decision::Share if rest.is_empty() => {}
+            Decision::Allocate | Decision::Balance | Decision::Share => {
+                return Err(ConfigError::OneOnly(decision.name()));
+            }
         }
     }
     for (decision, position, text) in &options.policy_config {

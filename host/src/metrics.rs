@@ -119,7 +119,7 @@ fn shard_families(page: &mut Page, shards: &[ShardCounters]) {
 type OfDirectory = fn(&DirectoryMetrics) -> u64;
 
 /// One number of the directory: name, help, value.
-const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 24] = [
+const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 28] = [
     ("tidegate_directory_rooms", "Rooms.", |of| of.rooms),
     ("tidegate_directory_people", "People inside.", |of| of.people),
     ("tidegate_directory_joining", "Joins under way.", |of| of.joining),
@@ -161,6 +161,18 @@ const DIRECTORY_FAMILIES: [(&str, &str, OfDirectory); 24] = [
     ("tidegate_directory_balance_failures_total", "Balance questions without an answer.", |of| {
         of.balance_failures_total
     }),
+    ("tidegate_directory_share_asked_total", "Rooms that share was asked about.", |of| of.share_asked_total),
+    ("tidegate_directory_share_failures_total", "Questions of share without an answer.", |of| {
+        of.share_failures_total
+    }),
+    ("tidegate_directory_share_clamped_total", "Values of share's answers that were out of range.", |of| {
+        of.share_clamped_total
+    }),
+    (
+        "tidegate_directory_share_stale_total",
+        "Answers of share that ran out before the next one came.",
+        |of| of.share_stale_total,
+    ),
     ("tidegate_directory_relays_total", "Relays begun.", |of| of.relays_total),
 ];
 

@@ -20,6 +20,7 @@ use tidegate_media::association::{AssociationConfig, Identity, IdentityError};
 use tidegate_media::{Engine, EngineConfig};
 use tidegate_policy::{Lookups, Policies};
 use tidegate_shard::{ShardSetup, Shards, ShardsConfig};
+use tidegate_types::decision::Decision;
 use tidegate_types::transport::Fingerprint;
 use tidegate_types::{NodeId, Place};
 use tokio::sync::{mpsc, oneshot};
@@ -199,6 +200,7 @@ fn directory_config(config: &Config) -> DirectoryConfig {
         region: config.region.clone(),
     });
     let mut directory = DirectoryConfig::new(seeds.collect(), secrets::seed());
+    directory.share = config.policies.contains_key(&Decision::Share);
     directory.loudest = config.loudest;
     directory.bounds.moves_per_minute = config.moves_per_minute;
     directory

@@ -118,7 +118,7 @@ pub struct Options {
 
     /// Which component decides, as authorize=auth-token or allocate=./mine.wasm; authorize takes several, with commas
     /// between them, asked in this order until one refuses; repeatable [default: authorize=auth-open
-    /// allocate=allocate-pack balance=balance-steady]
+    /// allocate=allocate-pack balance=balance-steady; share is made by the host's own rule]
     #[arg(long, value_name = "DECISION=NAME|PATH", value_parser = chosen, help_heading = "Policies")]
     pub policy: Vec<(Decision, String)>,
 
@@ -129,7 +129,7 @@ pub struct Options {
 
     /// What becomes of a question that its component does not answer, as authorize=last-good: refuse, built-in (not for
     /// authorize) or last-good, which asks the component that was in force before; repeatable [default:
-    /// authorize=refuse allocate=built-in balance=built-in]
+    /// authorize=refuse, the others built-in]
     #[arg(long, value_name = "DECISION=WHAT", value_parser = failing, help_heading = "Policies")]
     pub on_failure: Vec<(Decision, OnFailure)>,
 
@@ -440,7 +440,10 @@ mod tests {
             (&["--rtc-port", "70000"], ["--rtc-port", "70000", "0..=65535"]),
             (&["--join-rate", "0"], ["--join-rate", "0", "1..=100000"]),
             (&["--listen", "nowhere"], ["--listen", "nowhere", "socket address"]),
-            (&["--policy", "welcome=auth-open"], ["--policy", "welcome", "authorize, allocate, balance"]),
+            (
+                &["--policy", "welcome=auth-open"],
+                ["--policy", "welcome", "authorize, allocate, balance, share"],
+            ),
             (&["--policy-memory", "authorize=0"], ["--policy-memory", "authorize=0", "1..=1024"]),
             (&["--policy-memory", "64"], ["--policy-memory", "64", "DECISION="]),
             (&["--policy-config", "authorize.0={}"], ["--policy-config", "authorize.0", "from 1"]),

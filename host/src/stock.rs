@@ -25,6 +25,7 @@ mod tests {
             "auth-open",
             "auth-token",
             "balance-steady",
+            "share-speaker",
         ];
         assert_eq!(names, wanted);
         for (name, component) in STOCK {

@@ -36,7 +36,9 @@ fn check_names_what_is_missing_and_the_fix() {
     let said = author.plugin(&["check", "script.wasm", "bare.wasm", "absent.wasm"]);
     said.ended(1, &["not a WebAssembly component", "the step that wraps it is missing", "cannot be read"]);
     author.plugin(&["check"]).ended(2, &["FILE"]);
-    author.plugin(&["check", "x.wasm", "--policy", "share"]).ended(2, &["authorize, allocate, balance"]);
+    author
+        .plugin(&["check", "x.wasm", "--policy", "divide"])
+        .ended(2, &["authorize, allocate, balance, share"]);
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn every_template_and_page_holds(author: &Author) {
         ("Lookups", "authorize", "4 of 4"),
         ("allocate", "allocate", "5 of 5"),
         ("balance", "balance", "2 of 2"),
+        ("share", "share", "2 of 2"),
     ] {
         let name = format!("my-{}", title.to_lowercase());
         let folder = author.folder.join(&name);
@@ -139,10 +140,12 @@ fn new_refuses_what_would_not_build_and_never_overwrites() {
     for name in ["Door", "../door", "2nd", "serde"] {
         author.plugin(&["new", name, "--policy", "authorize"]).ended(2, &["NAME", name]);
     }
-    author.plugin(&["new", "door", "--policy", "authorise"]).ended(2, &["authorize, allocate, balance"]);
+    author
+        .plugin(&["new", "door", "--policy", "authorise"])
+        .ended(2, &["authorize, allocate, balance, share"]);
     author
         .plugin(&["new", "door", "--policy", "authorize", "--lang", "cobol"])
-        .ended(1, &["no template", "cobol", "rust (allocate, authorize, balance)"]);
+        .ended(1, &["no template", "cobol", "rust (allocate, authorize, balance, share)"]);
     assert!(!author.folder.join("door").exists());
     author.write("door", "mine");
     author.plugin(&["new", "door", "--policy", "authorize"]).ended(1, &["door", "already"]);

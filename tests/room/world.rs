@@ -348,6 +348,7 @@ impl World {
         let body = match &question.body {
             QuestionBody::Authorize(_) => AnswerBody::Authorize(AuthorizeAnswer::Grant(Grant::open())),
             QuestionBody::Balance(_) => AnswerBody::Balance(BalanceAnswer::default()),
+            QuestionBody::Share(_) => unreachable!("nobody is asked how bit rates divide"),
             QuestionBody::Place(request) => {
                 self.placed += 1;
                 let chance = draw((self.script.seed, self.placed, "placed"), 1 << 30) as usize;

@@ -11,12 +11,13 @@ use tidegate_policy::sandbox::{Metering, Sandbox, Workshop};
 use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
 
-/// The stock policy that decides where nobody chose another.
+/// The stock policy that decides where nobody chose another; for share the one that others are compared with.
 pub(crate) const fn usual(decision: Decision) -> &'static str {
     match decision {
         Decision::Authorize => "auth-open",
         Decision::Allocate => "allocate-pack",
         Decision::Balance => "balance-steady",
+        Decision::Share => "share-speaker",
     }
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn workshop(stock: Stock, bounds: &Bounds, metering: Metering) -> Res
         config.deadlines.authorize = deadline;
         config.deadlines.allocate = deadline;
         config.deadlines.balance = deadline;
+        config.deadlines.share = deadline;
     }
     Workshop::new(&config, metering, Arc::new(unix_ms))
 }

@@ -60,6 +60,6 @@ mod tests {
     fn rust_has_a_template_for_each_decision() {
         let languages = languages();
         let rust = languages.iter().find(|(language, _)| *language == "rust").expect("Rust");
-        assert_eq!(rust.1, ["allocate", "authorize", "balance"]);
+        assert_eq!(rust.1, ["allocate", "authorize", "balance", "share"]);
     }
 }

@@ -186,7 +186,7 @@ pub(crate) struct Bench {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bounds {
     /// How long an answer may take, in ms; more suits a machine that is slower than the host's [default: as in a
-    /// host, 20 for authorize, 5 for allocate, 50 for balance]
+    /// host, 20 for authorize and share, 5 for allocate, 50 for balance]
     #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(1..=60_000))]
     pub(crate) deadline_ms: Option<u64>,
 }
@@ -212,6 +212,8 @@ pub(crate) enum Policy {
     Allocate,
     /// What moves among what runs.
     Balance,
+    /// How a room's pictures divide what its people can receive.
+    Share,
 }
 
 impl From<Policy> for Decision {
@@ -220,6 +222,7 @@ impl From<Policy> for Decision {
             Policy::Authorize => Self::Authorize,
             Policy::Allocate => Self::Allocate,
             Policy::Balance => Self::Balance,
+            Policy::Share => Self::Share,
         }
     }
 }

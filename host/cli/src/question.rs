@@ -4,16 +4,19 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tidegate_sdk::cases::{self, AuthorizeForm, BalanceForm, Case, PlaceForm, Row};
+use tidegate_sdk::cases::{self, AuthorizeForm, BalanceForm, Case, PlaceForm, Row, ShareForm};
 use tidegate_sdk::{Attr as SdkAttr, Bitrate, Refusal as SdkRefusal, UnixTime};
-use tidegate_sdk::{allocate as sdk_allocate, authorize as sdk_authorize, balance as sdk_balance};
+use tidegate_sdk::{
+    allocate as sdk_allocate, authorize as sdk_authorize, balance as sdk_balance, share as sdk_share,
+};
 use tidegate_types::cluster::{Column, Feed, ShardRow};
 use tidegate_types::decision::{
     Action, AnswerBody, Attr, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Grant,
     LookupResult, Moment, Parent, PlaceAnswer, PlaceKind, PlaceRequest, QuestionBody, Refusal, RouterAtPlace,
     Wish,
 };
-use tidegate_types::{MediaKind, NodeId, Place, Secret, ShardIndex};
+use tidegate_types::sharing::{Portion, ReceiverRates, ShareAnswer, SharePerson, ShareRequest, ShareTrack};
+use tidegate_types::{MediaKind, NodeId, PersonId, Place, ProducerId, Secret, ShardIndex};
 
 /// One question, with all that must be known before.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ impl Asked {
                 let wishes: Vec<_> = answer.wishes.into_iter().map(|wish| wish_out(wish, row)).collect();
                 cases::of_balance(&wishes)
             }
+            AnswerBody::Share(answer) => cases::of_share(&shares_out(answer)),
         }
     }
 }
@@ -175,6 +179,60 @@ impl Form for BalanceForm {
             attrs: attrs_in(request.attrs),
         }))
     }
+}
+
+impl Form for ShareForm {
+    fn body(&self, _rows: &[ShardRow]) -> QuestionBody {
+        let room = self.request();
+        let people = self.people().into_iter().enumerate().map(|(index, row)| SharePerson {
+            person: PersonId(index as u64),
+            identity: row.identity,
+            name: row.name,
+            rates: ReceiverRates {
+                egress_kbps: row.egress.kbps(),
+                given_kbps: row.given.kbps(),
+                wanted_kbps: row.wanted.kbps(),
+            },
+            sends: count(row.sends),
+            receives: count(row.receives),
+            speaks: row.speaks,
+        });
+        let tracks = self.tracks().into_iter().enumerate().map(|(index, row)| ShareTrack {
+            producer: ProducerId(index as u64),
+            person: row.person,
+            kind: if row.kind == "audio" { MediaKind::Audio } else { MediaKind::Video },
+            source: row.source,
+            ingress_kbps: row.ingress.kbps(),
+            encodings: count(row.encodings),
+            receivers: count(row.receivers),
+            reduced: count(row.reduced),
+            wanted_layer: count(row.wanted_layer),
+            paused: row.paused,
+        });
+        QuestionBody::Share(Box::new(ShareRequest {
+            people: people.collect(),
+            tracks: tracks.collect(),
+            room: room.name,
+            period_ms: u32::try_from(room.period.as_millis()).unwrap_or(u32::MAX),
+            moment: moment(room.moment),
+            attrs: attrs_in(room.attrs),
+        }))
+    }
+}
+
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn shares_out(answer: ShareAnswer) -> sdk_share::Shares {
+    let track = |portion: Portion| sdk_share::TrackShare {
+        weight_percent: portion.weight_percent.into(),
+        floor: Bitrate::from_kbps(portion.floor_kbps.into()),
+        ceiling: Bitrate::from_kbps(portion.ceiling_kbps.into()),
+        priority: portion.priority.into(),
+    };
+    let valid = Duration::from_millis(answer.valid_ms.into());
+    sdk_share::Shares::from_rows(answer.portions.into_iter().map(track).collect(), valid)
 }
 
 fn authorize_answer(answer: AuthorizeAnswer) -> sdk_authorize::Answer {

@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::path::Path;
 use tidegate_policy::sandbox::{Metering, Sandbox};
 use tidegate_sdk::cases::{
-    AuthorizeForm, BalanceForm, Case, CaseError, PlaceForm, Request, Row, parse, shards, times,
+    AuthorizeForm, BalanceForm, Case, CaseError, PlaceForm, Request, Row, ShareForm, parse, shards, times,
 };
 use tidegate_types::decision::Decision;
 
@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Run, stock: Stock) -> Result<bool, CommandError> {
         Decision::Authorize => read::<AuthorizeForm>(options)?,
         Decision::Allocate => read::<PlaceForm>(options)?,
         Decision::Balance => read::<BalanceForm>(options)?,
+        Decision::Share => read::<ShareForm>(options)?,
     };
     let plugin = plugin_of(&options.file, asked.config.clone());
     let mut pair = Pair::open(stock, &options.bounds, decision, &plugin)?;

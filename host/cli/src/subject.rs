@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tidegate_policy::sandbox::Metering;
 use tidegate_sdk::cases::{
-    self, AuthorizeExpect, AuthorizeForm, BalanceExpect, BalanceForm, PlaceExpect, PlaceForm,
+    self, AuthorizeExpect, AuthorizeForm, BalanceExpect, BalanceForm, PlaceExpect, PlaceForm, ShareExpect,
+    ShareForm,
 };
 use tidegate_types::decision::Decision;
 
@@ -47,6 +48,7 @@ impl Subject {
             Decision::Authorize => read::<AuthorizeForm, AuthorizeExpect>(&options.cases)?,
             Decision::Allocate => read::<PlaceForm, PlaceExpect>(&options.cases)?,
             Decision::Balance => read::<BalanceForm, BalanceExpect>(&options.cases)?,
+            Decision::Share => read::<ShareForm, ShareExpect>(&options.cases)?,
         };
         Ok(Self { file, decision, cases })
     }

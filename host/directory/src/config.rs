@@ -25,6 +25,8 @@ pub struct DirectoryConfig {
     pub seed: u64,
     /// How often balance is asked. Shorter finds imbalance sooner and costs one policy call each time.
     pub balance_every: Duration,
+    /// Whether rooms are asked about while bit rates are divided; without, the engines' own rule does.
+    pub share: bool,
     /// How many sounds of a room are forwarded, the loudest (3; 0: all). A room with at most twice as many forwards all.
     /// Fewer spares receivers' links and this host; who interrupts then waits for a place.
     pub loudest: usize,
@@ -46,6 +48,7 @@ impl DirectoryConfig {
             shards,
             seed,
             balance_every: Duration::from_secs(5),
+            share: false,
             loudest: 3,
             bounds: Bounds::default(),
             watermarks: Watermarks::default(),
@@ -134,6 +137,8 @@ pub struct Patience {
     pub allocate: Duration,
     /// For balance (5 s).
     pub balance: Duration,
+    /// For share (1 s).
+    pub share: Duration,
     /// For a place's reply to a command (5 s).
     pub command: Duration,
     /// How long a promise counts that no load report shows (10 s).
@@ -152,6 +157,7 @@ impl Default for Patience {
             authorize: Duration::from_secs(15),
             allocate: Duration::from_secs(1),
             balance: Duration::from_secs(5),
+            share: Duration::from_secs(1),
             command: Duration::from_secs(5),
             reservation: Duration::from_secs(10),
             relay_linger: Duration::from_secs(2),

@@ -13,6 +13,7 @@ use crate::placement::Placing;
 use crate::questions::Asked;
 use crate::refusal::{CommandFailure, full};
 use crate::renew::Renewals;
+use crate::share::Sharing;
 use crate::timers::{Timer, Timers};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -88,6 +89,8 @@ pub(crate) enum Awaited {
     /// Whom a place hands a router's messages to; a move waits until all know.
     RelayMessages(RouterId),
     ReadRelays,
+    /// What a place measures of a router, for a question to share.
+    ReadRates(RouterId),
 }
 
 /// What exists and where.
@@ -112,6 +115,7 @@ pub struct Directory {
     pub(crate) placing: Placing,
     pub(crate) moves: Moves,
     pub(crate) renewals: Renewals,
+    pub(crate) sharing: Sharing,
     pub(crate) questions: BTreeMap<RequestNumber, Asked>,
     pub(crate) commands: BTreeMap<RequestNumber, (Place, Awaited)>,
     pub(crate) wishes: VecDeque<(u64, Wish)>,
@@ -148,6 +152,7 @@ impl Directory {
             placing: Placing::default(),
             moves: Moves::default(),
             renewals: Renewals::default(),
+            sharing: Sharing::default(),
             questions: BTreeMap::new(),
             commands: BTreeMap::new(),
             wishes: VecDeque::new(),
@@ -305,6 +310,7 @@ impl Directory {
             Awaited::MoveTransport(transport) => self.move_answered(transport, result),
             Awaited::RelayMessages(_) => {}
             Awaited::ReadRelays => self.relays_read(place, result),
+            Awaited::ReadRates(router) => self.rates_read(router, result),
         }
     }
 
@@ -322,6 +328,7 @@ impl Directory {
                 Timer::Move(transport) => self.move_took_too_long(transport),
                 Timer::Balance => self.ask_balance(BalanceCause::Tick, None),
                 Timer::ReadRelays => self.read_relays(),
+                Timer::Share => self.share_round(),
             }
         }
     }
@@ -392,6 +399,6 @@ fn passed_back(result: Result<Done, CommandFailure>) -> Outcome {
         Done::Done => ReplyBody::Done,
         Done::Transport(local) => ReplyBody::Transport(local),
         Done::Stats(stats) => ReplyBody::Stats(stats),
-        Done::Relays(_) => return Err(CommandFailure::Mistaken.into()),
+        Done::Relays(_) | Done::Rates(_) => return Err(CommandFailure::Mistaken.into()),
     })
 }

@@ -234,6 +234,7 @@ impl Directory {
             router.people.insert(id);
         }
         self.totals.joins_total += 1;
+        self.consider_sharing(router);
         self.check_grant(id);
         self.ask_again_later(id);
         if let Some(joined) = self.joined(id) {

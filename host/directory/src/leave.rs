@@ -89,6 +89,7 @@ impl Directory {
     pub(crate) fn stop(&mut self, code: &str, message: &str) {
         self.stopping = true;
         self.timers.cancel(Timer::Balance);
+        self.timers.cancel(Timer::Share);
         let entering: Vec<PersonId> = self.joining.keys().copied().collect();
         for person in entering {
             self.fail_join(person, RequestError::new(ErrorKind::Failed, code, message));

@@ -54,6 +54,7 @@ mod refusal;
 mod relay;
 mod renew;
 mod reports;
+mod share;
 mod speaker;
 mod tell;
 mod timers;

@@ -45,6 +45,14 @@ pub struct DirectoryMetrics {
     pub stale_placements_total: u64,
     /// Balance questions without an answer.
     pub balance_failures_total: u64,
+    /// Rooms that share was asked about.
+    pub share_asked_total: u64,
+    /// Questions of share without an answer.
+    pub share_failures_total: u64,
+    /// Values of share's answers that were out of range.
+    pub share_clamped_total: u64,
+    /// Answers of share that ran out before the next one came.
+    pub share_stale_total: u64,
     /// Transports that moved.
     pub moves_total: u64,
     /// Moves that were begun and given up.

@@ -27,6 +27,8 @@ pub(crate) enum Asked {
     /// The placement whose turn it is.
     Place,
     Balance,
+    /// What a room's tracks are worth.
+    Share(RouterId),
 }
 
 impl Directory {
@@ -36,6 +38,7 @@ impl Directory {
             Decision::Authorize => self.config.patience.authorize,
             Decision::Allocate => self.config.patience.allocate,
             Decision::Balance => self.config.patience.balance,
+            Decision::Share => self.config.patience.share,
         };
         self.questions.insert(number, asked);
         self.timers.set(Timer::Question(number), self.now.instant + patience);
@@ -77,6 +80,7 @@ impl Directory {
             }
             Asked::Place => self.place_answered(answer.result),
             Asked::Balance => self.balance_answered(answer.result),
+            Asked::Share(router) => self.share_answered(router, answer.result),
         }
     }
 
@@ -89,7 +93,7 @@ impl Directory {
             }
             // The runtime resolves lookups itself; a need that comes here was not.
             Ok(AnswerBody::Authorize(AuthorizeAnswer::Need { .. })) => Failure::Lookup,
-            Ok(AnswerBody::Place(_) | AnswerBody::Balance(_)) => Failure::Nonsense,
+            Ok(AnswerBody::Place(_) | AnswerBody::Balance(_) | AnswerBody::Share(_)) => Failure::Nonsense,
             Err(failure) => failure,
         };
         self.totals.authorize_failures_total += 1;

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     Balance,
     /// Counters of relays are to be read.
     ReadRelays,
+    /// Rooms are to be asked about.
+    Share,
 }
 
 /// All timers that are set.

@@ -9,11 +9,15 @@
 //! Stepping down is done at once; stepping up needs room to spare, and after a step down time to pass
 //! ([`REST`], doubling up to [`LONGEST_REST`] where the last attempt failed), unless there is clearly more capacity
 //! than there was: so a layer does not flicker.
+//!
+//! Where a policy says what a picture is worth ([`Claim::under`]), its floor comes after everyone's smallest picture, its
+//! priority before every rank, its weight decides among equals, and layers above its ceiling are as if they did not exist.
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_types::consumer::LayerPreference;
 use tidegate_types::relay::FRAME_RATES;
+use tidegate_types::sharing::Portion;
 
 /// Layers that one claim can be given at most: four frame rates of the smallest picture, two of each of seven more.
 pub const RUNGS: usize = 18;
@@ -37,6 +41,11 @@ const OTHER_CAPACITY: u64 = 200;
 /// Who was left with nothing comes back at once where everyone's lowest layer takes no more than so many hundredths of
 /// what there is: what it took was not measured yet then, or the estimate had fallen for a moment.
 const COMFORTABLE: u64 = 66;
+/// The weight of whoever nobody said anything of, in percent.
+const USUAL_WEIGHT: u64 = 100;
+/// Ranks that a caller may tell apart without a policy: those of a higher priority stand above them all.
+pub const OWN_RANKS: u8 = 2;
+const _: () = assert!(OWN_RANKS as u16 * (Portion::MOST_PRIORITY as u16 + 1) <= u8::MAX as u16);
 
 /// One layer that a claim may be given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +87,19 @@ impl Ladder {
     #[must_use]
     pub fn rungs(&self) -> &[Rung] {
         &self.rungs[..self.count]
+    }
+
+    /// Leaves out what takes more than `kbps`; the lowest stays, and the one at `standing` while it takes little more:
+    /// encoders do not keep their rate. Returns whether anything was left out.
+    fn cut(&mut self, kbps: u64, standing: Option<usize>) -> bool {
+        let fits = |at: &usize| {
+            let tolerated = if standing == Some(*at) { TOLERATED } else { 100 };
+            self.rungs[*at].kbps * 100 <= kbps * tolerated
+        };
+        let kept = 1 + (1..self.count).take_while(fits).count();
+        let cut = kept < self.count;
+        self.count = self.count.min(kept);
+        cut
     }
 
     /// The highest rung within `layer`. Of its size the lowest always is: the others may just have gone.
@@ -128,6 +150,36 @@ pub struct Claim {
     pub share: Share,
     /// The rung it stands on while dividing.
     at: Option<usize>,
+    terms: Terms,
+}
+
+/// What a policy said of a claim, held against its layers.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    weight_percent: u64,
+    /// How much lower than it does it counts as standing among equals: as many steps as its weight is worth.
+    lift: i8,
+    /// The rung that it gets before higher ranks get more, and does not give away for them.
+    floor: Option<usize>,
+    /// There are higher layers than it may have.
+    cut: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { weight_percent: USUAL_WEIGHT, lift: 0, floor: None, cut: false }
+    }
+}
+
+/// Weights, in percent, from which on one more step is closer: half-way, in steps of the square root of two.
+const STEPS_PERCENT: [u64; 7] = [119, 168, 238, 336, 476, 673, 951];
+
+/// How many steps a weight is worth. A picture twice as wide takes about four times the bits, and stands [`SIZE`] steps
+/// higher: so twice the weight is half of that.
+fn lift(weight_percent: u64) -> i8 {
+    let steps = |percent: u64| STEPS_PERCENT.iter().filter(|from| percent >= **from).count() as i8;
+    let weight = weight_percent.max(1);
+    if weight < USUAL_WEIGHT { -steps(USUAL_WEIGHT * USUAL_WEIGHT / weight) } else { steps(weight) }
 }
 
 impl Claim {
@@ -135,13 +187,33 @@ impl Claim {
     #[must_use]
     pub fn new(consumer: usize, rank: u8, ladder: Ladder, share: Share) -> Self {
         let at = share.layer.and_then(|layer| ladder.within(layer));
-        Self { consumer, rank, ladder, share, at }
+        Self { consumer, rank, ladder, share, at, terms: Terms::default() }
+    }
+
+    /// The same with what a policy says it is worth; 0 in any field changes nothing.
+    #[must_use]
+    pub fn under(mut self, told: Portion) -> Self {
+        self.rank = self.rank.saturating_add(told.priority.min(Portion::MOST_PRIORITY) * OWN_RANKS);
+        if told.weight_percent > 0 {
+            self.terms.weight_percent = told.weight_percent.into();
+            self.terms.lift = lift(told.weight_percent.into());
+        }
+        if told.ceiling_kbps > 0 {
+            self.terms.cut = self.ladder.cut(told.ceiling_kbps.into(), self.at);
+            self.at = self.share.layer.and_then(|layer| self.ladder.within(layer));
+        }
+        if told.floor_kbps > 0 {
+            let enough = |rung: &Rung| rung.kbps >= u64::from(told.floor_kbps);
+            let highest = self.ladder.count.checked_sub(1);
+            self.terms.floor = self.ladder.rungs().iter().position(enough).or(highest);
+        }
+        self
     }
 
     /// Whether it gets all that it wants.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.at.is_some_and(|at| at + 1 == self.ladder.count)
+        !self.terms.cut && self.at.is_some_and(|at| at + 1 == self.ladder.count)
     }
 
     fn kbps_at(&self, at: Option<usize>) -> u64 {
@@ -161,6 +233,21 @@ impl Claim {
     fn can_fall_to(&self, height: i8) -> bool {
         let below = self.at.and_then(|at| at.checked_sub(1));
         self.height(below) >= Some(height)
+    }
+
+    /// How high it counts as standing among equals.
+    fn standing(&self) -> Option<i8> {
+        self.height(self.at).map(|height| height.saturating_sub(self.terms.lift))
+    }
+
+    /// It would still be within its floor one rung higher.
+    fn is_below_floor(&self) -> bool {
+        self.next().is_some_and(|next| self.terms.floor.is_some_and(|floor| next <= floor))
+    }
+
+    /// It has more than its floor.
+    fn is_above_floor(&self) -> bool {
+        self.terms.floor.is_none_or(|floor| self.at > Some(floor))
     }
 
     fn next(&self) -> Option<usize> {
@@ -205,6 +292,7 @@ pub struct Division {
 pub fn divide(now: Instant, room_kbps: u64, claims: &mut [Claim]) -> Division {
     step_down(now, room_kbps, claims);
     spread(now, room_kbps, claims);
+    while rise(now, room_kbps, claims, Claim::is_below_floor) {}
     let mut rank = claims.iter().map(|claim| claim.rank).max();
     while let Some(this) = rank {
         while rise(now, room_kbps, claims, |claim| claim.rank == this) {}
@@ -228,7 +316,9 @@ fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
     let kept = first(claims);
     let tried = total(claims).max(room);
     while total(claims) * 100 > room * TOLERATED {
-        let victim = sacrifice(claims, |_, claim| claim.height(claim.at) > Some(SMALLEST))
+        let is_large = |claim: &Claim| claim.height(claim.at) > Some(SMALLEST);
+        let victim = sacrifice(claims, |_, claim| is_large(claim) && claim.is_above_floor())
+            .or_else(|| sacrifice(claims, |_, claim| is_large(claim)))
             .or_else(|| sacrifice(claims, |_, claim| claim.at > Some(0)))
             .or_else(|| sacrifice(claims, |index, claim| claim.at.is_some() && Some(index) != kept));
         let Some(victim) = victim else { return };
@@ -240,7 +330,10 @@ fn step_down(now: Instant, room: u64, claims: &mut [Claim]) {
 fn sacrifice(claims: &[Claim], may: impl Fn(usize, &Claim) -> bool) -> Option<usize> {
     let candidates = claims.iter().enumerate().filter(|(index, claim)| may(*index, claim));
     candidates
-        .min_by_key(|(index, claim)| (claim.rank, std::cmp::Reverse(claim.kbps()), std::cmp::Reverse(*index)))
+        .min_by_key(|(index, claim)| {
+            let dear = claim.kbps() * USUAL_WEIGHT / claim.terms.weight_percent;
+            (claim.rank, std::cmp::Reverse(dear), std::cmp::Reverse(*index))
+        })
         .map(|(index, _)| index)
 }
 
@@ -266,7 +359,7 @@ fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> b
     loop {
         let key = |index: usize| {
             let claim = &claims[index];
-            (claim.height(claim.at), std::cmp::Reverse(claim.rank), index)
+            (claim.standing(), std::cmp::Reverse(claim.rank), index)
         };
         let candidates = (0..claims.len()).filter(|index| {
             let claim = &claims[*index];
@@ -287,15 +380,20 @@ fn rise(now: Instant, room: u64, claims: &mut [Claim], may: impl Fn(&Claim) -> b
 /// Sees to it that one more rung of `riser` fits, if others give way as they must. Returns whether it does; if not,
 /// nobody gave way.
 fn make_room(now: Instant, room: u64, claims: &mut [Claim], riser: usize) -> bool {
-    let (rank, next) = (claims[riser].rank, claims[riser].next());
+    let Claim { rank, terms, .. } = claims[riser];
+    let (next, to_floor) = (claims[riser].next(), claims[riser].is_below_floor());
     let goal = claims[riser].height(next).unwrap_or(SMALLEST);
     let fits = |kbps: u64| kbps * SPARE <= room * 100;
     // How far down others give way: nobody for someone who then stands higher than themselves, but for its rank.
-    let floor = |claim: &Claim| match claim.rank.cmp(&rank) {
-        _ if goal <= SMALLEST => Some(goal),
-        Ordering::Less => Some(SMALLEST),
-        Ordering::Equal => Some(goal),
-        Ordering::Greater => None,
+    let floor = |claim: &Claim| {
+        let height = match claim.rank.cmp(&rank) {
+            _ if goal <= SMALLEST => return Some(goal),
+            _ if to_floor => SMALLEST,
+            Ordering::Less => SMALLEST,
+            Ordering::Equal => SMALLEST.max(goal - terms.lift + claim.terms.lift),
+            Ordering::Greater => return None,
+        };
+        Some(height.max(claim.height(claim.terms.floor).unwrap_or(height)))
     };
     let gives_way = |claim: &Claim| floor(claim).is_some_and(|floor| claim.can_fall_to(floor));
     let most: u64 = claims

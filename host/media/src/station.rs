@@ -15,6 +15,7 @@ use tidegate_types::relay::{
     ENCODINGS, LayerRates, MissingSet, RelayClock, RelayMessage, RelayPacket, RelayStats, SourceClock,
 };
 use tidegate_types::router::AudioLevel;
+use tidegate_types::sharing::Portion;
 use tidegate_types::{MediaPacket, Place, Pool, ProducerId, RelayId, RouterId};
 
 /// At most one keyframe request an encoding in this time; more are folded into the next.
@@ -259,6 +260,8 @@ pub struct Station {
     pub hushed: bool,
     /// Its publisher holds the floor.
     pub speaks: bool,
+    /// What a policy says it is worth, and until when that holds.
+    pub told: Option<(Portion, Instant)>,
     levels: LevelSum,
     last_packet: Instant,
     reported_silent: bool,
@@ -299,10 +302,17 @@ impl Station {
             rates: LayerRates::default(),
             hushed: false,
             speaks: false,
+            told: None,
             levels: LevelSum::default(),
             last_packet: now,
             reported_silent: false,
         }
+    }
+
+    /// What a policy says it is worth, while that holds.
+    #[must_use]
+    pub fn portion(&self, now: Instant) -> Option<Portion> {
+        self.told.filter(|(_, until)| now < *until).map(|(portion, _)| portion)
     }
 
     /// Leaves its seats to a stand-in that will be fed by `relay` from `to`, where those seats want `wanted`; what
@@ -329,6 +339,7 @@ impl Station {
             rates: self.rates,
             hushed: self.hushed,
             speaks: self.speaks,
+            told: self.told,
             levels: LevelSum::default(),
             last_packet: self.last_packet,
             reported_silent: self.reported_silent,

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tidegate_types::command::{TransportDump, TransportLimits};
 use tidegate_types::packet::{Extensions, PayloadInfo};
 use tidegate_types::relay::SourceClock;
+use tidegate_types::sharing::ReceiverRates;
 use tidegate_types::transport::{IceCredentials, TransportStats};
 use tidegate_types::{
     Bitrate, ConsumerId, MediaKind, MediaPacket, Now, Place, ProducerId, RouterId, TransportId,
@@ -91,6 +92,8 @@ pub struct Transport {
     report_due: Instant,
     ceiling: Option<Ceiling>,
     upload: Upload,
+    /// Something a policy told bounds one of its pictures.
+    pub is_told: bool,
     counters: TransportStats,
 }
 
@@ -131,6 +134,7 @@ impl Transport {
                 .ingress_kbps
                 .map(|kbps| Ceiling::new(Bitrate::from_kbps(kbps.into()), now.instant)),
             upload: Upload::default(),
+            is_told: false,
             counters: TransportStats::default(),
         }
     }
@@ -578,6 +582,16 @@ impl Transport {
 
     fn ceiling_out(&self) -> Option<Bitrate> {
         self.limits.egress_kbps.map(|kbps| Bitrate::from_kbps(kbps.into()))
+    }
+
+    /// What its way is believed to carry, and what is made of it.
+    #[must_use]
+    pub fn receiver_rates(&self) -> ReceiverRates {
+        ReceiverRates {
+            egress_kbps: self.budget().map_or(0, Bitrate::kbps),
+            given_kbps: self.counters.given_kbps,
+            wanted_kbps: self.counters.wanted_kbps,
+        }
     }
 
     /// Notes what came of dividing its bit rate among its pictures, beside what its sound takes. What is wanted beyond

@@ -6,6 +6,8 @@
 
 #[path = "simulation/overload.rs"]
 mod overload;
+#[path = "simulation/shares.rs"]
+mod shares;
 #[path = "simulation/upload.rs"]
 mod upload;
 mod world;

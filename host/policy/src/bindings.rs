@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
             include tidegate:policy/authorize@1.0.0;
             include tidegate:policy/allocate@1.0.0;
             include tidegate:policy/balance@1.0.0;
+            include tidegate:policy/share@1.0.0;
         }
     ",
     world: "tidegate:host/every",

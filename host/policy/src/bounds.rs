@@ -5,6 +5,7 @@ use tidegate_types::decision::{
     AnswerBody, Attr, AuthorizeAnswer, BalanceAnswer, Failure, Grant, PlaceAnswer, PlaceKind, PlaceRequest,
     Placement, QuestionBody, Refusal,
 };
+use tidegate_types::sharing::{ShareAnswer, ShareRequest};
 
 /// The longest text in an answer, in bytes; it ends up in messages, records and on screens.
 const TEXT_BYTES: usize = 1_024;
@@ -17,6 +18,7 @@ pub(crate) fn check(question: &QuestionBody, answer: &AnswerBody) -> Result<(), 
         (_, AnswerBody::Authorize(answer)) => authorize(answer),
         (QuestionBody::Place(request), AnswerBody::Place(answer)) => place(request, answer),
         (_, AnswerBody::Balance(answer)) => balance(answer),
+        (QuestionBody::Share(request), AnswerBody::Share(answer)) => share(request, answer),
         _ => false,
     };
     sound.then_some(()).ok_or(Failure::Nonsense)
@@ -59,6 +61,11 @@ fn balance(answer: &BalanceAnswer) -> bool {
     answer.wishes.len() <= LIST_ENTRIES
         && answer.wishes.iter().all(|wish| text(&wish.action) && text(&wish.unit) && text(&wish.reason))
         && attrs(&answer.attrs)
+}
+
+/// Values are within their ranges where an answer is made of columns.
+fn share(request: &ShareRequest, answer: &ShareAnswer) -> bool {
+    answer.portions.len() == request.tracks.len() && attrs(&answer.attrs)
 }
 
 fn attrs(attrs: &[Attr]) -> bool {

@@ -24,6 +24,8 @@ pub struct PolicyConfig {
     pub allocate: PluginConfig,
     /// What to change.
     pub balance: PluginConfig,
+    /// How a room's pictures divide what its people can receive; `None`: the host's own rule, and nobody is asked.
+    pub share: Option<PluginConfig>,
     /// Threads that policies run on. One decision never holds the last free one, so with two a looping plugin
     /// cannot stop the others; with one it can, until its deadline.
     pub threads: usize,
@@ -67,6 +69,7 @@ impl PolicyConfig {
             authorize_next: Vec::new(),
             allocate,
             balance,
+            share: None,
             threads: 2,
             queue: 1_024,
             deadlines: Deadlines::usual(),
@@ -90,6 +93,8 @@ pub struct Deadlines {
     pub allocate: Duration,
     /// For balance.
     pub balance: Duration,
+    /// For share.
+    pub share: Duration,
 }
 
 impl Deadlines {
@@ -100,6 +105,7 @@ impl Deadlines {
             authorize: Duration::from_millis(Decision::Authorize.deadline_ms()),
             allocate: Duration::from_millis(Decision::Allocate.deadline_ms()),
             balance: Duration::from_millis(Decision::Balance.deadline_ms()),
+            share: Duration::from_millis(Decision::Share.deadline_ms()),
         }
     }
 
@@ -108,6 +114,7 @@ impl Deadlines {
             Decision::Authorize => self.authorize,
             Decision::Allocate => self.allocate,
             Decision::Balance => self.balance,
+            Decision::Share => self.share,
         }
     }
 }
@@ -121,13 +128,20 @@ pub struct OnFailures {
     pub allocate: OnFailure,
     /// For balance.
     pub balance: OnFailure,
+    /// For share.
+    pub share: OnFailure,
 }
 
 impl OnFailures {
     /// Authorize refuses, the others leave it to the host's own rule.
     #[must_use]
     pub const fn usual() -> Self {
-        Self { authorize: OnFailure::Refuse, allocate: OnFailure::BuiltIn, balance: OnFailure::BuiltIn }
+        Self {
+            authorize: OnFailure::Refuse,
+            allocate: OnFailure::BuiltIn,
+            balance: OnFailure::BuiltIn,
+            share: OnFailure::BuiltIn,
+        }
     }
 
     pub(crate) const fn of(self, decision: Decision) -> OnFailure {
@@ -135,6 +149,7 @@ impl OnFailures {
             Decision::Authorize => self.authorize,
             Decision::Allocate => self.allocate,
             Decision::Balance => self.balance,
+            Decision::Share => self.share,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! From the host's own words into those of `wit/v1` and back: the only place that knows both. Knows nothing of
 //! how a guest is called.
 
+mod share;
+
+pub(crate) use share::{share_answer, share_request};
+
 use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing};
 use crate::bindings::tidegate::policy::types as wit;
 use crate::feed::Places;

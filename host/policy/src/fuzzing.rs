@@ -18,7 +18,8 @@ use tidegate_types::decision::{
     Action, AnswerBody, Attr, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
     Failure, Grant, Moment, Parent, PlaceAnswer, PlaceKind, PlaceRequest, QuestionBody,
 };
-use tidegate_types::{Place, Secret};
+use tidegate_types::sharing::{PERIODS, SHORTEST_PERIOD_MS, ShareRequest, ShareTrack};
+use tidegate_types::{MediaKind, Place, ProducerId, Secret};
 
 /// What an input may fill of a guest's memory, in bytes.
 const IMAGE_BYTES: usize = 65_536;
@@ -31,15 +32,16 @@ const SHARDS: u16 = 3;
 /// Where a relay may be copied from.
 const PARENT: Place = Place::local(1);
 
-const ECHOES: [(Decision, &[u8]); 3] = [
+const ECHOES: [(Decision, &[u8]); Decision::ALL.len()] = [
     (Decision::Authorize, include_bytes!("../fixtures/echo-authorize.wasm")),
     (Decision::Allocate, include_bytes!("../fixtures/echo-allocate.wasm")),
     (Decision::Balance, include_bytes!("../fixtures/echo-balance.wasm")),
+    (Decision::Share, include_bytes!("../fixtures/echo-share.wasm")),
 ];
 
 thread_local! {
     /// One instance a decision; after a trap it is made anew.
-    static DECIDERS: RefCell<[Option<Decider>; 3]> = RefCell::default();
+    static DECIDERS: RefCell<[Option<Decider>; Decision::ALL.len()]> = RefCell::default();
 }
 
 /// The first byte chooses the decision; with its highest bit a placement is a relay's. Four bytes say where in the rest
@@ -78,6 +80,10 @@ fn sound(question: &QuestionBody, answer: &AnswerBody) {
                 PlaceKind::Relay => assert_eq!(place, PARENT, "{placement:?}"),
                 _ => assert!((0..SHARDS).any(|shard| place == Place::local(shard)), "{placement:?}"),
             }
+        }
+        (QuestionBody::Share(_), AnswerBody::Share(answer)) => {
+            assert_eq!(answer.portions.len(), usize::from(SHARDS), "one a track");
+            assert!(answer.valid_ms <= PERIODS * SHORTEST_PERIOD_MS, "{answer:?}");
         }
         (_, AnswerBody::Authorize(AuthorizeAnswer::Grant(grant))) => {
             // What another policy of the chain allowed, and what this one would have.
@@ -147,6 +153,27 @@ fn question(decision: Decision, image: String, relay: bool) -> QuestionBody {
             moment: Moment::default(),
             attrs: vec![Attr { name: "image".into(), value: image }],
         })),
+        Decision::Share => QuestionBody::Share(Box::new(ShareRequest {
+            room: image,
+            tracks: (0..SHARDS).map(|person| track(person.into())).collect(),
+            period_ms: SHORTEST_PERIOD_MS,
+            ..ShareRequest::default()
+        })),
+    }
+}
+
+fn track(person: u32) -> ShareTrack {
+    ShareTrack {
+        producer: ProducerId(person.into()),
+        person,
+        kind: MediaKind::Video,
+        source: String::new(),
+        ingress_kbps: 0,
+        encodings: 1,
+        receivers: 0,
+        reduced: 0,
+        wanted_layer: 0,
+        paused: false,
     }
 }
 
@@ -156,8 +183,9 @@ fn instance(which: usize) -> Decider {
         let plugin = |(_, bytes): (Decision, &'static [u8])| {
             PluginConfig::new(Source::Embedded { name: "echo", bytes: bytes.into() })
         };
-        let [authorize, allocate, balance] = ECHOES.map(plugin);
+        let [authorize, allocate, balance, share] = ECHOES.map(plugin);
         let mut config = PolicyConfig::new(authorize, allocate, balance);
+        config.share = Some(share.clone());
         // Tests run on many threads, and each has instances of its own.
         config.threads = 64;
         let loader = Loader::new(&config, Arc::new(|| 0)).expect("an engine");
@@ -166,6 +194,7 @@ fn instance(which: usize) -> Decider {
                 Decision::Authorize => &config.authorize,
                 Decision::Allocate => &config.allocate,
                 Decision::Balance => &config.balance,
+                Decision::Share => &share,
             };
             loader.load(decision, config).unwrap_or_else(|error| panic!("{error}"))
         };
@@ -173,7 +202,7 @@ fn instance(which: usize) -> Decider {
     });
     let mut decider = plugins[which].decider().expect("an instance");
     match &mut decider {
-        Decider::Authorize(_) => {}
+        Decider::Authorize(_) | Decider::Share(_) => {}
         Decider::Allocate(decider) => decider.reset(&cluster()).expect("an echo takes any feed"),
         Decider::Balance(decider) => decider.reset(&cluster()).expect("an echo takes any feed"),
     }
@@ -204,6 +233,10 @@ fn ask(decider: &mut Decider, question: &QuestionBody) -> Result<AnswerBody, Fai
         (Decider::Balance(decider), QuestionBody::Balance(request)) => {
             decider.allow(AMPLE);
             decider.balance(request).map(AnswerBody::Balance)
+        }
+        (Decider::Share(decider), QuestionBody::Share(request)) => {
+            decider.allow(AMPLE);
+            decider.share(request).map(AnswerBody::Share)
         }
         _ => unreachable!("each decision is asked its own question"),
     }

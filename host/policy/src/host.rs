@@ -8,6 +8,7 @@ use tidegate_types::cluster::CellChange;
 use tidegate_types::decision::{
     AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceRequest, Failure, PlaceAnswer, PlaceRequest,
 };
+use tidegate_types::sharing::{Portion, ShareAnswer, ShareRequest};
 
 /// One instance of a policy. It decides one thing at a time.
 ///
@@ -84,4 +85,27 @@ pub trait Balance: Fed {
     /// # Errors
     /// Why there is no answer; [`Failure::Stale`] if it names a place that is not in the feed.
     fn balance(&mut self, request: &BalanceRequest) -> Result<BalanceAnswer, Failure>;
+}
+
+/// How a room's pictures divide what its people can receive.
+pub trait Share: Instance {
+    /// Decides; one portion for each of the request's tracks.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn share(&mut self, request: &ShareRequest) -> Result<ShareAnswer, Failure>;
+}
+
+/// The host's own rule, said as an answer: nothing is worth more or less than the engine makes it. What other policies
+/// are measured against; where no policy is chosen nobody is asked at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuiltInShare;
+
+impl Instance for BuiltInShare {}
+
+impl Share for BuiltInShare {
+    fn share(&mut self, request: &ShareRequest) -> Result<ShareAnswer, Failure> {
+        let portions = vec![Portion::default(); request.tracks.len()];
+        Ok(ShareAnswer { portions, valid_ms: request.period_ms, ..ShareAnswer::default() })
+    }
 }

@@ -1,8 +1,10 @@
 //! One instance of a component, as a decider. Knows nothing of when it is asked.
 
 use crate::allowance::Allowance;
-use crate::bindings::exports::tidegate::policy::{allocation, authorization, balancing, cluster_feed};
-use crate::bindings::tidegate::policy::types::{Column as WitColumn, LabelColumn as WitLabels};
+use crate::bindings::exports::tidegate::policy::{
+    allocation, authorization, balancing, cluster_feed, sharing,
+};
+use crate::bindings::tidegate::policy::types::{ColumnParam as WitColumn, LabelColumn as WitLabels};
 use crate::convert;
 use crate::engine::FUEL;
 use crate::feed::{self, Cluster, Places};
@@ -15,6 +17,7 @@ use tidegate_types::cluster::CellChange;
 use tidegate_types::decision::{
     AuthorizeAnswer, AuthorizeRequest, BalanceAnswer, BalanceRequest, Failure, PlaceAnswer, PlaceRequest,
 };
+use tidegate_types::sharing::{ShareAnswer, ShareRequest};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// A guest that is called through `E`. After any trap it can never be entered again.
@@ -145,5 +148,18 @@ impl host::Balance for Guest<Fed<balancing::Guest>> {
             Ok(answer) => convert::balance_answer(answer, &self.places),
             Err(error) => Err(self.failed(&error)),
         }
+    }
+}
+
+impl host::Share for Guest<sharing::Guest> {
+    fn share(&mut self, request: &ShareRequest) -> Result<ShareAnswer, Failure> {
+        self.store.data_mut().turn_to(request.moment);
+        let answer =
+            convert::share_request(request, |request| self.exports.call_share(&mut self.store, request));
+        let answer = answer.map_err(|error| self.failed(&error))?;
+        convert::share_answer(request, answer).map_err(|error| {
+            self.trouble = Some(format!("{}: {error}", Failure::Nonsense.name()));
+            Failure::Nonsense
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! Policies: WebAssembly components that decide who may, where and what should change; loaded, bounded, asked and
-//! remembered.
+//! Policies: WebAssembly components that decide who may, where, what should change and how bit rates divide; loaded,
+//! bounded, asked and remembered.
 //!
 //! Knows nothing of rooms, transports or packets beyond what a question says, and does nothing with an answer: it
 //! answers, the directory acts. Each failure has a name; each component has a bound on time, memory, stack, tables,

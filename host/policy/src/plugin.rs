@@ -8,7 +8,7 @@
 use crate::allowance::Allowance;
 use crate::bindings::Every;
 use crate::bindings::exports::tidegate::policy::{
-    allocation, authorization, balancing, cluster_feed, lifecycle,
+    allocation, authorization, balancing, cluster_feed, lifecycle, sharing,
 };
 use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig, Source};
 use crate::engine::{self, COPIED_BYTES, FUEL};
@@ -265,6 +265,7 @@ pub(crate) const fn needed(decision: Decision) -> &'static [&'static str] {
         Decision::Authorize => &["lifecycle", "authorization"],
         Decision::Allocate => &["lifecycle", "cluster-feed", "allocation"],
         Decision::Balance => &["lifecycle", "cluster-feed", "balancing"],
+        Decision::Share => &["lifecycle", "sharing"],
     }
 }
 
@@ -335,6 +336,7 @@ enum Entry {
     Authorize(authorization::GuestIndices),
     Allocate(cluster_feed::GuestIndices, allocation::GuestIndices),
     Balance(cluster_feed::GuestIndices, balancing::GuestIndices),
+    Share(sharing::GuestIndices),
 }
 
 impl Entry {
@@ -344,6 +346,7 @@ impl Entry {
             Decision::Authorize => Self::Authorize(authorization::GuestIndices::new(pre)?),
             Decision::Allocate => Self::Allocate(feed()?, allocation::GuestIndices::new(pre)?),
             Decision::Balance => Self::Balance(feed()?, balancing::GuestIndices::new(pre)?),
+            Decision::Share => Self::Share(sharing::GuestIndices::new(pre)?),
         })
     }
 }
@@ -356,6 +359,8 @@ pub enum Decider {
     Allocate(Box<dyn host::Allocate>),
     /// What to change.
     Balance(Box<dyn host::Balance>),
+    /// How to divide.
+    Share(Box<dyn host::Share>),
 }
 
 impl Decider {
@@ -365,6 +370,7 @@ impl Decider {
             Self::Authorize(decider) => decider.as_mut(),
             Self::Allocate(decider) => decider.as_mut(),
             Self::Balance(decider) => decider.as_mut(),
+            Self::Share(decider) => decider.as_mut(),
         }
     }
 
@@ -507,6 +513,10 @@ impl Plugin {
                 let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
                 Decider::Balance(Box::new(Guest::new(store, Fed { feed, decide })))
             }
+            Entry::Share(decide) => {
+                let decide = decide.load(&mut store, instance)?;
+                Decider::Share(Box::new(Guest::new(store, decide)))
+            }
         })
     }
 
@@ -592,7 +602,7 @@ impl Plugin {
 
     /// Lends all that an instance gets to know before its first decision.
     fn setup<R>(&self, tell: impl FnOnce(lifecycle::Setup<'_>) -> R) -> R {
-        let fed = !matches!(self.entry, Entry::Authorize(_));
+        let fed = !matches!(self.entry, Entry::Authorize(_) | Entry::Share(_));
         let columns: Vec<_> = feed::columns()
             .filter(|_| fed)
             .map(|(name, unit)| lifecycle::OfferedColumn { name, unit })

@@ -10,10 +10,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tidegate_types::decision::{Answer, AnswerBody, DecidedBy, DecisionRecord, Failure, QuestionBody};
+use tidegate_types::decision::{
+    Answer, AnswerBody, DecidedBy, Decision, DecisionRecord, Failure, QuestionBody,
+};
 
 /// How many of the last latencies the percentiles are taken of.
 const WINDOW: usize = 1_024;
+/// Of what is remembered, this part at most is about share.
+const SHARES_PART: usize = 4;
 /// The longest question or answer that is kept, in bytes of JSON.
 const KEPT_BYTES: usize = 16_384;
 
@@ -90,10 +94,22 @@ impl Records {
         if self.bound == 0 {
             return;
         }
+        if record.decision == Decision::Share {
+            self.spare_others();
+        }
         while self.kept.len() >= self.bound {
             self.kept.pop_front();
         }
         self.kept.push_back(record);
+    }
+
+    /// Rooms are asked about all the time: what is rarer and matters more must not go for that.
+    fn spare_others(&mut self) {
+        let is_share = |record: &DecisionRecord| record.decision == Decision::Share;
+        if self.kept.iter().filter(|record| is_share(record)).count() >= (self.bound / SHARES_PART).max(1) {
+            let oldest = self.kept.iter().position(is_share);
+            oldest.and_then(|oldest| self.kept.remove(oldest));
+        }
     }
 
     /// The last ones, newest first.
@@ -170,6 +186,7 @@ pub(crate) fn question_json(body: &QuestionBody) -> String {
         }
         QuestionBody::Place(request) => serde_json::to_string(request).unwrap_or_default(),
         QuestionBody::Balance(request) => serde_json::to_string(request).unwrap_or_default(),
+        QuestionBody::Share(request) => serde_json::to_string(request).unwrap_or_default(),
     }
 }
 
@@ -260,6 +277,17 @@ mod tests {
         }
         let moments: Vec<u64> = records.last(9).iter().map(|record| record.unix_ms).collect();
         assert_eq!(moments, [3, 2]);
+    }
+
+    #[test]
+    fn rooms_that_are_asked_about_all_the_time_leave_the_others_their_place() {
+        let mut records = Records::new(8);
+        records.push(remembered(""));
+        for unix_ms in 1..=100 {
+            records.push(DecisionRecord { unix_ms, decision: Decision::Share, ..remembered("") });
+        }
+        let moments: Vec<u64> = records.last(9).iter().map(|record| record.unix_ms).collect();
+        assert_eq!(moments, [100, 99, 5]);
     }
 
     #[test]

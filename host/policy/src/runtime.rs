@@ -189,8 +189,12 @@ impl Drop for Policies {
     }
 }
 
-/// In the order of `Decision`, which indexes them.
-fn load_all(desk: &Desk, config: &PolicyConfig, unix_ms: u64) -> Result<[Arc<Chain>; 3], LoadError> {
+/// One of each decision, which indexes them.
+type Chains = [Arc<Chain>; Decision::ALL.len()];
+type Tallies = [Vec<Tally>; Decision::ALL.len()];
+
+/// In the order of `Decision`.
+fn load_all(desk: &Desk, config: &PolicyConfig, unix_ms: u64) -> Result<Chains, LoadError> {
     let post = |decision: Decision, plugin: &PluginConfig| {
         let current = Arc::new(desk.load(decision, plugin)?);
         told(decision, &current);
@@ -209,6 +213,7 @@ fn load_all(desk: &Desk, config: &PolicyConfig, unix_ms: u64) -> Result<[Arc<Cha
         chain(Decision::Authorize, &authorize)?,
         chain(Decision::Allocate, &[&config.allocate])?,
         chain(Decision::Balance, &[&config.balance])?,
+        chain(Decision::Share, &config.share.iter().collect::<Vec<_>>())?,
     ])
 }
 
@@ -226,10 +231,10 @@ pub(crate) fn told(decision: Decision, generation: &Generation) {
     );
 }
 
-/// Balance has one instance only; another decision has as many as can run while a thread is left to the others.
+/// Balance has one instance only, share needs no more; another decision has as many as can run while a thread is left to the others.
 pub(crate) fn seats(decision: Decision, threads: usize) -> usize {
     match decision {
-        Decision::Balance => 1,
+        Decision::Balance | Decision::Share => 1,
         Decision::Authorize | Decision::Allocate => (threads - 1).max(1),
     }
 }
@@ -259,11 +264,11 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandl
 pub(crate) struct Office {
     pub(crate) queue: Queue,
     pub(crate) mirror: Mutex<Mirror>,
-    chains: Mutex<[Arc<Chain>; 3]>,
+    chains: Mutex<Chains>,
     /// Where new generations come from.
     pub(crate) desk: Desk,
     /// Of each decision, one a post.
-    tallies: Mutex<[Vec<Tally>; 3]>,
+    tallies: Mutex<Tallies>,
     records: Mutex<Records>,
     pub(crate) recorder: Recorder,
     pub(crate) lookups: Option<Arc<dyn Lookups>>,
@@ -450,11 +455,11 @@ impl Office {
         self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn chains(&self) -> MutexGuard<'_, [Arc<Chain>; 3]> {
+    pub(crate) fn chains(&self) -> MutexGuard<'_, Chains> {
         self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tallies(&self) -> MutexGuard<'_, [Vec<Tally>; 3]> {
+    fn tallies(&self) -> MutexGuard<'_, Tallies> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

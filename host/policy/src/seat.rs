@@ -67,7 +67,7 @@ impl Held {
         let Self { decider, position, track, .. } = &mut held;
         allow(decider.instance(), deadline)?;
         match decider {
-            Decider::Authorize(_) => {}
+            Decider::Authorize(_) | Decider::Share(_) => {}
             Decider::Allocate(decider) => catch_up(decider.as_mut(), position, track, around)?,
             Decider::Balance(decider) => catch_up(decider.as_mut(), position, track, around)?,
         }
@@ -142,6 +142,7 @@ impl Seat {
             Some(Decider::Authorize(decider)) => decider.spent(),
             Some(Decider::Allocate(decider)) => decider.spent(),
             Some(Decider::Balance(decider)) => decider.spent(),
+            Some(Decider::Share(decider)) => decider.spent(),
             None => host::Spent::default(),
         }
     }
@@ -198,6 +199,13 @@ fn ask(
             fed(decider.as_mut(), position, track, around, question, |decider| {
                 decider.balance(request).map(AnswerBody::Balance)
             })
+        }
+        (Decider::Share(decider), QuestionBody::Share(request)) => {
+            let began = track.began();
+            let answer = decider.share(request).map(AnswerBody::Share);
+            let told = || told(decider.as_mut());
+            track.called(around.number, began, || question.clone(), told, || answer.clone());
+            answer
         }
         _ => Err(Failure::Unavailable),
     }

@@ -78,6 +78,9 @@ pub enum SwapError {
         /// How many there are.
         length: usize,
     },
+    /// Nobody makes this decision, so there is no place to take.
+    #[error("{} was not chosen when this host started, so its own rule decides: start it with --policy {}=FILE", .0.name(), .0.name())]
+    NotChosen(Decision),
     /// One at a time.
     #[error("another swap is under way: try again when it is done")]
     Busy,
@@ -237,6 +240,9 @@ impl Policies {
 impl Office {
     fn post(&self, decision: Decision, index: usize) -> Result<Post, SwapError> {
         let chain = self.chain(decision);
+        if chain.posts.is_empty() {
+            return Err(SwapError::NotChosen(decision));
+        }
         let none =
             || SwapError::NoPosition { decision, position: index.wrapping_add(1), length: chain.posts.len() };
         chain.posts.get(index).cloned().ok_or_else(none)

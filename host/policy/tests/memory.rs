@@ -73,6 +73,7 @@ fn config_of(case: &Case) -> PolicyConfig {
         Decision::Authorize => config.authorize = own,
         Decision::Allocate => config.allocate = own,
         Decision::Balance => config.balance = own,
+        Decision::Share => config.share = Some(own),
     }
     config
 }

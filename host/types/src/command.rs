@@ -5,6 +5,7 @@ use crate::consumer::{ConsumerParameters, ConsumerStats, LayerPreference};
 use crate::data::{DataParameters, DataStats};
 use crate::producer::{ProducerParameters, ProducerStats};
 use crate::relay::RelayStats;
+use crate::sharing::{Portion, RouterRates};
 use crate::transport::{LocalTransport, RemoteTransport, TransportStats};
 use crate::{
     ConsumerId, PersonId, Place, ProducerId, RelayId, RequestNumber, RouterId, ShardIndex, TransportId,
@@ -91,6 +92,15 @@ pub enum CommandBody {
         router: RouterId,
         /// The pictures of who holds the floor.
         pictures: Vec<ProducerId>,
+    },
+    /// Say what a router's tracks are worth while bit rates are divided, instead of what was said before.
+    SetShares {
+        /// Which router.
+        router: RouterId,
+        /// Those that are worth more or less than usual.
+        portions: Vec<(ProducerId, Portion)>,
+        /// For how long that holds, in milliseconds.
+        valid_ms: u32,
     },
     /// End a producer, its relays and its consumers here.
     CloseProducer {
@@ -201,6 +211,11 @@ pub enum CommandBody {
     },
     /// Read the counters of all relays that begin or end here.
     ReadRelays,
+    /// Read what a router's tracks bring in here, and what the ways of its transports here carry.
+    ReadRates {
+        /// Which router.
+        router: RouterId,
+    },
 }
 
 /// What a transport may bring in.
@@ -235,6 +250,8 @@ pub enum Done {
     Stats(Box<TransportDump>),
     /// Counters of relays, by id; `true` at the source end.
     Relays(Vec<(RelayId, bool, RelayStats)>),
+    /// Rates of a router.
+    Rates(Box<RouterRates>),
 }
 
 /// Everything on one transport, in numbers.

@@ -4,6 +4,7 @@
 //! Time and seed are inputs, so that a recorded question can be decided again with the same result.
 
 use crate::cluster::Feed;
+use crate::sharing::{ShareAnswer, ShareRequest};
 use crate::{MediaKind, Place, RequestNumber, Secret};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,11 +21,13 @@ pub enum Decision {
     Allocate,
     /// What to move, drain, grow or shrink.
     Balance,
+    /// How a room's pictures divide what its people can receive. The only one that need not be made by a policy.
+    Share,
 }
 
 impl Decision {
     /// Every decision.
-    pub const ALL: [Self; 3] = [Self::Authorize, Self::Allocate, Self::Balance];
+    pub const ALL: [Self; 4] = [Self::Authorize, Self::Allocate, Self::Balance, Self::Share];
 
     /// The name in flags, metrics and records.
     #[must_use]
@@ -33,6 +36,7 @@ impl Decision {
             Self::Authorize => "authorize",
             Self::Allocate => "allocate",
             Self::Balance => "balance",
+            Self::Share => "share",
         }
     }
 
@@ -40,7 +44,7 @@ impl Decision {
     #[must_use]
     pub const fn deadline_ms(self) -> u64 {
         match self {
-            Self::Authorize => 20,
+            Self::Authorize | Self::Share => 20,
             Self::Allocate => 5,
             Self::Balance => 50,
         }
@@ -463,6 +467,8 @@ pub enum QuestionBody {
     Place(Box<PlaceRequest>),
     /// What to change.
     Balance(Box<BalanceRequest>),
+    /// How to divide.
+    Share(Box<ShareRequest>),
 }
 
 impl QuestionBody {
@@ -473,6 +479,7 @@ impl QuestionBody {
             Self::Authorize(_) => Decision::Authorize,
             Self::Place(_) => Decision::Allocate,
             Self::Balance(_) => Decision::Balance,
+            Self::Share(_) => Decision::Share,
         }
     }
 }
@@ -504,6 +511,8 @@ pub enum AnswerBody {
     Place(PlaceAnswer),
     /// To balance.
     Balance(BalanceAnswer),
+    /// To share.
+    Share(ShareAnswer),
 }
 
 /// Why a policy gave no answer.
@@ -551,7 +560,7 @@ impl Failure {
 pub enum OnFailure {
     /// It is refused.
     Refuse,
-    /// The host's own rule decides: concentrate, then spill; or leave all as it is.
+    /// The host's own rule decides: concentrate, then spill; leave all as it is; divide evenly.
     BuiltIn,
     /// The plugin's previous generation is asked, where there is one; else what is usual for the decision.
     LastGood,
@@ -575,7 +584,7 @@ impl OnFailure {
         match decision {
             Decision::Authorize => &[Self::Refuse, Self::LastGood],
             Decision::Allocate => &[Self::BuiltIn, Self::Refuse, Self::LastGood],
-            Decision::Balance => &[Self::BuiltIn, Self::LastGood],
+            Decision::Balance | Decision::Share => &[Self::BuiltIn, Self::LastGood],
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod router;
 pub mod rtp;
 pub mod secret;
 pub mod shared;
+pub mod sharing;
 pub mod transport;
 pub mod units;
 

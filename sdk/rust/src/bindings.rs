@@ -78,3 +78,10 @@ export_world!(
     "export_balancing",
     "::tidegate_sdk::bindings::balancing"
 );
+export_world!(
+    sharing,
+    "tidegate:sdk-sharing/sharing",
+    "package tidegate:sdk-sharing; world sharing { export tidegate:policy/sharing@1.0.0; }",
+    "export_sharing",
+    "::tidegate_sdk::bindings::sharing"
+);

@@ -14,7 +14,8 @@
 //!
 //! Whatever a request leaves out is empty or zero. An expectation names only what matters: `{"grant": {}}` is content
 //! with any grant. For `allocate` and `balance`, `cluster` lists the shards by the names of their columns:
-//! `"cluster": [{ "egress": 300 }, { "egress": 100, "region": "north" }]`. `repeat` asks so often, and the last answer
+//! `"cluster": [{ "egress": 300 }, { "egress": 100, "region": "north" }]`. For `share` people and tracks stand in the request,
+//! in the order of their rows. `repeat` asks so often, and the last answer
 //! counts.
 //!
 //! One test runs them all:
@@ -36,15 +37,17 @@ mod expect;
 mod form;
 mod native;
 mod read;
+mod share;
 
-pub use answer::{of_authorize, of_balance, of_place};
+pub use answer::{of_authorize, of_balance, of_place, of_share};
 pub use difference::{Difference, differences};
-pub use expect::{AuthorizeExpect, BalanceExpect, PlaceExpect};
+pub use expect::{AuthorizeExpect, BalanceExpect, PlaceExpect, ShareExpect};
 pub use form::{
     AuthorizeForm, BalanceForm, Case, MOST_REPEATS, PlaceForm, Request, Row, cluster, shards, times,
 };
-pub use native::{allocate, authorize, balance};
+pub use native::{allocate, authorize, balance, share};
 pub use read::{CaseError, files, parse, read};
+pub use share::ShareForm;
 
 /// A case of authorize.
 pub type AuthorizeCase = Case<AuthorizeForm, AuthorizeExpect>;
@@ -52,3 +55,5 @@ pub type AuthorizeCase = Case<AuthorizeForm, AuthorizeExpect>;
 pub type PlaceCase = Case<PlaceForm, PlaceExpect>;
 /// A case of balance.
 pub type BalanceCase = Case<BalanceForm, BalanceExpect>;
+/// A case of share.
+pub type ShareCase = Case<ShareForm, ShareExpect>;

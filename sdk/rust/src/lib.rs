@@ -1,4 +1,4 @@
-//! Write a Tidegate policy: who may enter, where media runs, what moves. Knows nothing of the host's own code:
+//! Write a Tidegate policy: who may enter, where media runs, what moves, what pictures are worth. Knows nothing of the host's own code:
 //! `wit/v1` is the only door.
 //!
 //! A policy is a type, one trait and one [`register!`]:
@@ -52,6 +52,7 @@ mod register;
 pub mod schema;
 #[doc(hidden)]
 pub mod seat;
+pub mod share;
 pub mod store;
 mod words;
 

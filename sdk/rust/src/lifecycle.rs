@@ -76,11 +76,11 @@ pub struct OfferedColumn {
 /// All that a policy gets to know before its first decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// The decision that this instance is made for: `authorize`, `allocate` or `balance`.
+    /// The decision that this instance is made for: `authorize`, `allocate`, `balance` or `share`.
     pub decision: String,
     /// The configuration, a JSON value; `null` if none was given. See [`Setup::parse`].
     pub configuration: String,
-    /// The columns that the feed will carry; empty for authorize.
+    /// The columns that the feed will carry; empty for authorize and share.
     pub columns: Vec<OfferedColumn>,
     /// The lookups that are configured, by name.
     pub lookups: Vec<String>,

@@ -3,7 +3,7 @@
 /// Makes a type the policy of this crate: `register!(allocate: Shortest)` for a unit struct, or with its first
 /// value, `register!(allocate: Pack = Pack::default())`.
 ///
-/// The decision is `authorize`, `allocate` or `balance`; the crate is a `cdylib` and registers one policy. On
+/// The decision is `authorize`, `allocate`, `balance` or `share`; the crate is a `cdylib` and registers one policy. On
 /// other targets than wasm32 it only checks that the type fits, so that the policy's tests run natively.
 #[macro_export]
 macro_rules! register {
@@ -44,6 +44,17 @@ macro_rules! register {
                 TidegateFeed with_types_in $crate::bindings::cluster_feed);
             $crate::bindings::balancing::export_balancing!(
                 TidegateRegistered with_types_in $crate::bindings::balancing);
+        };
+    };
+    (share: $policy:ident $(= $first:expr)?) => {
+        $crate::register!(@seat share Share $policy ($($first)?));
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type TidegateRegistered = $crate::seat::Registered<$policy>;
+            $crate::bindings::lifecycle::export_lifecycle!(
+                TidegateRegistered with_types_in $crate::bindings::lifecycle);
+            $crate::bindings::sharing::export_sharing!(
+                TidegateRegistered with_types_in $crate::bindings::sharing);
         };
     };
     (@seat $module:ident $trait:ident $policy:ident ()) => {

@@ -6,10 +6,10 @@ use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, SourceMap};
 
 /// The worlds that a module can be for, one a decision.
-pub const WORLDS: [&str; 3] = ["authorize", "allocate", "balance"];
+pub const WORLDS: [&str; 4] = ["authorize", "allocate", "balance", "share"];
 
 /// The interface's files, by name.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("types.wit", include_str!("../../../wit/v1/types.wit")),
     ("lifecycle.wit", include_str!("../../../wit/v1/lifecycle.wit")),
     ("cluster-feed.wit", include_str!("../../../wit/v1/cluster-feed.wit")),
@@ -17,6 +17,7 @@ const FILES: [(&str, &str); 7] = [
     ("authorize.wit", include_str!("../../../wit/v1/authorize.wit")),
     ("allocate.wit", include_str!("../../../wit/v1/allocate.wit")),
     ("balance.wit", include_str!("../../../wit/v1/balance.wit")),
+    ("share.wit", include_str!("../../../wit/v1/share.wit")),
 ];
 
 /// The same module, with the description of a world's interfaces in it. One that has a description keeps its own.

@@ -45,7 +45,7 @@ pub enum WrapError {
     )]
     NoInterface,
     /// There is no such world.
-    #[error("there is no world {0:?}: there are authorize, allocate and balance")]
+    #[error("there is no world {0:?}: there are authorize, allocate, balance and share")]
     NoSuchWorld(String),
     /// Module and interfaces contradict each other.
     #[error("the module does not fit its interfaces: {0}")]

@@ -9,7 +9,7 @@ const USAGE: &str = "tidegate-wrap [--world NAME] [--wasi] MODULE COMPONENT
 Turns a core module into a component for `tidegate --policy DECISION=COMPONENT`.
 
   --world NAME  the module does not describe its interface (Rust's does): it is for the world `authorize`,
-                `allocate` or `balance`
+                `allocate`, `balance` or `share`
   --wasi        the module's compiler cannot do without WASI (Go): its system calls become imports that the host
                 answers without reaching anything";
 

@@ -16,7 +16,7 @@ type Answer = Result<Json<PolicyChangedView>, Problem>;
 type Parameters = Query<BTreeMap<String, String>>;
 
 /// Puts another component in a policy's place, or in its shadow; answers once it decides there.
-#[utoipa::path(post, path = "/api/v1/policies/{decision}/swap", params(("decision" = String, Path, description = "`authorize`, `allocate` or `balance`.")), request_body = PolicySwap, responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/policies/{decision}/swap", params(("decision" = String, Path, description = "`authorize`, `allocate`, `balance` or `share`.")), request_body = PolicySwap, responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn swap(
     State(door): State<Arc<Door>>,
     Path(decision): Path<String>,
@@ -29,7 +29,7 @@ pub(super) async fn swap(
 }
 
 /// Puts the generation before in force again.
-#[utoipa::path(post, path = "/api/v1/policies/{decision}/back", params(("decision" = String, Path, description = "`authorize`, `allocate` or `balance`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/policies/{decision}/back", params(("decision" = String, Path, description = "`authorize`, `allocate`, `balance` or `share`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn back(
     State(door): State<Arc<Door>>,
     Path(decision): Path<String>,
@@ -39,7 +39,7 @@ pub(super) async fn back(
 }
 
 /// Puts the generation in the shadow in force.
-#[utoipa::path(post, path = "/api/v1/policies/{decision}/enforce", params(("decision" = String, Path, description = "`authorize`, `allocate` or `balance`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/policies/{decision}/enforce", params(("decision" = String, Path, description = "`authorize`, `allocate`, `balance` or `share`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn enforce(
     State(door): State<Arc<Door>>,
     Path(decision): Path<String>,
@@ -49,7 +49,7 @@ pub(super) async fn enforce(
 }
 
 /// Ends the trial of the generation in the shadow.
-#[utoipa::path(post, path = "/api/v1/policies/{decision}/dismiss", params(("decision" = String, Path, description = "`authorize`, `allocate` or `balance`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/policies/{decision}/dismiss", params(("decision" = String, Path, description = "`authorize`, `allocate`, `balance` or `share`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn dismiss(
     State(door): State<Arc<Door>>,
     Path(decision): Path<String>,

@@ -378,7 +378,7 @@ impl From<&RelayStats> for RelayCounters {
 /// A policy in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyView {
-    /// `authorize`, `allocate` or `balance`.
+    /// `authorize`, `allocate`, `balance` or `share`.
     decision: String,
     /// Its position in the decision's chain, from 1.
     position: usize,
@@ -599,7 +599,7 @@ pub(super) struct DecisionView {
     number: u64,
     /// When, in milliseconds since the Unix epoch.
     unix_ms: u64,
-    /// `authorize`, `allocate` or `balance`.
+    /// `authorize`, `allocate`, `balance` or `share`.
     decision: String,
     /// Digest of the plugin that had the last word.
     digest: String,

@@ -21,6 +21,7 @@ use tidegate_types::request::{
     ClientId, Dump, JoinRequest, Joined, Notice, NoticeBody, ReplyBody, Request, RequestBody, RequestError,
 };
 use tidegate_types::rtp::{ExtensionKind, ExtensionParameters, RtpParameters};
+use tidegate_types::sharing::{ReceiverRates, RouterRates, ShareAnswer, ShareRequest};
 use tidegate_types::transport::{Fingerprint, IceCredentials, LocalTransport};
 use tidegate_types::{
     ConsumerId, MediaKind, Now, NtpTime, Place, ProducerId, RelayId, RequestNumber, RouterId, Secret,
@@ -31,6 +32,7 @@ pub(crate) type Outcome = Result<ReplyBody, RequestError>;
 type Authorize = Box<dyn FnMut(&AuthorizeRequest) -> Result<AuthorizeAnswer, Failure>>;
 type Allocate = Box<dyn FnMut(&PlaceRequest, &[ShardRow]) -> Result<PlaceAnswer, Failure>>;
 type Balance = Box<dyn FnMut() -> Result<BalanceAnswer, Failure>>;
+pub(crate) type Share = Box<dyn FnMut(&ShareRequest) -> Result<ShareAnswer, Failure>>;
 type Sabotage = Box<dyn FnMut(Place, &CommandBody) -> Option<CommandError>>;
 
 /// What one place holds.
@@ -96,6 +98,19 @@ impl Books {
         self.consumers.get(&consumer).map(|_| ()).ok_or(CommandError::NoConsumer(consumer))
     }
 
+    /// Each way carries 1,000 kbit/s, each track brings in 500.
+    fn rates(&self, router: RouterId) -> RouterRates {
+        let rates = ReceiverRates { egress_kbps: 1_000, given_kbps: 400, wanted_kbps: 1_500 };
+        let here = self.transports.iter().filter(|(_, of)| **of == router);
+        let own = self.producers.iter().filter(|(_, origin)| {
+            origin.as_ref().is_ok_and(|transport| self.transports.get(transport) == Some(&router))
+        });
+        RouterRates {
+            transports: here.map(|(transport, _)| (*transport, rates)).collect(),
+            tracks: own.map(|(producer, _)| (*producer, 500)).collect(),
+        }
+    }
+
     fn obey(&mut self, body: &CommandBody) -> Result<Done, CommandError> {
         match *body {
             CommandBody::CreateTransport { transport, router, .. } => {
@@ -117,7 +132,11 @@ impl Books {
             CommandBody::PauseProducer { producer, .. } | CommandBody::HushProducer { producer, .. } => {
                 self.need_producer(producer)?;
             }
-            CommandBody::SetSpeaker { router, .. } => {
+            CommandBody::ReadRates { router } => {
+                assert!(self.routers.contains(&router), "{router} does not stand here");
+                return Ok(Done::Rates(Box::new(self.rates(router))));
+            }
+            CommandBody::SetSpeaker { router, .. } | CommandBody::SetShares { router, .. } => {
                 assert!(self.routers.contains(&router), "{router} does not stand here");
             }
             CommandBody::CloseProducer { producer } => self.end_producer(producer),
@@ -199,6 +218,7 @@ pub(crate) struct World {
     pub(crate) authorize: Authorize,
     pub(crate) allocate: Allocate,
     pub(crate) balance: Balance,
+    pub(crate) share: Share,
     /// Makes commands fail.
     pub(crate) sabotage: Sabotage,
     /// Places obey, but say nothing.
@@ -246,6 +266,7 @@ impl World {
             authorize: Box::new(|_| Ok(AuthorizeAnswer::Grant(Grant::open()))),
             allocate: Box::new(move |request, rows| pack(request, rows, &watermarks)),
             balance: Box::new(|| Ok(BalanceAnswer::default())),
+            share: Box::new(|_| Err(Failure::Unavailable)),
             sabotage: Box::new(|_, _| None),
             mute: false,
             replies: BTreeMap::new(),
@@ -497,6 +518,7 @@ impl World {
             QuestionBody::Authorize(request) => (self.authorize)(request).map(AnswerBody::Authorize),
             QuestionBody::Place(request) => (self.allocate)(request, &self.rows).map(AnswerBody::Place),
             QuestionBody::Balance(_) => (self.balance)().map(AnswerBody::Balance),
+            QuestionBody::Share(request) => (self.share)(request).map(AnswerBody::Share),
         };
         self.inbox.push_back(Input::Answer(Answer { number: question.number, result }));
     }

@@ -10,5 +10,6 @@ mod messages;
 mod moves;
 mod placements;
 mod relays;
+mod shares;
 mod speakers;
 mod tracks;

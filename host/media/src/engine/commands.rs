@@ -64,6 +64,10 @@ impl Engine {
                 self.set_speaker(router, &pictures);
                 Ok(Done::Done)
             }
+            CommandBody::SetShares { router, portions, valid_ms } => {
+                self.set_shares(now, router, &portions, valid_ms);
+                Ok(Done::Done)
+            }
             CommandBody::CloseProducer { producer } => {
                 if let Some(station) = self.station_ids.get(&producer).copied() {
                     self.remove_station(station);
@@ -118,6 +122,7 @@ impl Engine {
                 let slot = self.slot(transport)?;
                 Ok(Done::Stats(Box::new(self.transport_mut(slot, transport)?.dump())))
             }
+            CommandBody::ReadRates { router } => Ok(Done::Rates(Box::new(self.rates(router)))),
             CommandBody::ReadRelays => Ok(Done::Relays(self.relay_stats())),
         }
     }

@@ -347,3 +347,124 @@ fn nobody_of_a_lower_rank_stands_higher_with_the_same_layers() {
         }
     }
 }
+
+/// What two cameras and more get under what a policy says of each.
+fn told(portions: &[Portion], room: u64) -> Vec<Option<u8>> {
+    let claim = |(index, told): (usize, &Portion)| {
+        Claim::new(index, 0, ladder(CAMERA), Share::default()).under(*told)
+    };
+    let mut claims: Vec<Claim> = portions.iter().enumerate().map(claim).collect();
+    divide(Instant::now(), room, &mut claims);
+    claims.iter().map(|claim| claim.share.layer.map(|layer| layer.spatial)).collect()
+}
+
+const NOTHING: Portion = Portion { weight_percent: 0, floor_kbps: 0, ceiling_kbps: 0, priority: 0 };
+
+const fn weight(percent: u16) -> Portion {
+    Portion { weight_percent: percent, ..NOTHING }
+}
+
+const fn floor(kbps: u32) -> Portion {
+    Portion { floor_kbps: kbps, ..NOTHING }
+}
+
+const fn ceiling(kbps: u32) -> Portion {
+    Portion { ceiling_kbps: kbps, ..NOTHING }
+}
+
+const fn priority(level: u8) -> Portion {
+    Portion { priority: level, ..NOTHING }
+}
+
+#[test]
+fn what_a_policy_says_is_heeded_within_the_budget() {
+    type Row = (&'static [Portion], u64, &'static [Option<u8>]);
+    const LOWEST: Option<u8> = Some(0);
+    const MIDDLE: Option<u8> = Some(1);
+    const HIGHEST: Option<u8> = Some(2);
+    const ROWS: &[Row] = &[
+        (&[NOTHING, NOTHING], 1_200, &[MIDDLE, MIDDLE]),
+        // Above its ceiling nothing exists, and what it leaves is others'. Its lowest layer always may be.
+        (&[ceiling(600), NOTHING], 9_000, &[MIDDLE, HIGHEST]),
+        (&[ceiling(100), NOTHING], 2_100, &[LOWEST, HIGHEST]),
+        (&[ceiling(500), ceiling(499)], 9_000, &[MIDDLE, LOWEST]),
+        // A priority comes before every other, once everyone has a first picture.
+        (&[NOTHING, priority(1)], 2_100, &[LOWEST, HIGHEST]),
+        (&[priority(1), priority(7)], 2_100, &[LOWEST, HIGHEST]),
+        (&[NOTHING, priority(7)], 160, &[None, LOWEST]),
+        // A floor comes before priority, and after everyone's first picture.
+        (&[floor(500), priority(7)], 2_100, &[MIDDLE, MIDDLE]),
+        (&[floor(500), priority(7)], 2_500, &[MIDDLE, HIGHEST]),
+        (&[floor(500), priority(7)], 340, &[LOWEST, LOWEST]),
+        (&[floor(400), NOTHING], 750, &[MIDDLE, LOWEST]),
+        (&[floor(9_000), NOTHING], 2_100, &[HIGHEST, LOWEST]),
+        // Among equals: four times the weight is a picture twice as wide.
+        (&[weight(400), NOTHING], 2_100, &[HIGHEST, LOWEST]),
+        (&[NOTHING, weight(1_000)], 2_100, &[LOWEST, HIGHEST]),
+        (&[weight(10), NOTHING], 2_100, &[LOWEST, HIGHEST]),
+        (&[weight(400), weight(400)], 1_200, &[MIDDLE, MIDDLE]),
+        (&[weight(1_000), NOTHING], 340, &[LOWEST, LOWEST]),
+    ];
+    for (portions, room, expected) in ROWS {
+        assert_eq!(told(portions, *room), *expected, "{portions:?} in {room}");
+    }
+}
+
+#[test]
+fn a_ceiling_is_no_full_share_and_ends_at_once_when_it_is_lifted() {
+    let mut claim = Claim::new(0, 0, ladder(CAMERA), Share::default()).under(ceiling(600));
+    divide(Instant::now(), 9_000, std::slice::from_mut(&mut claim));
+    assert!(!claim.is_full());
+    let mut claim = Claim::new(0, 0, ladder(CAMERA), claim.share);
+    divide(Instant::now(), 9_000, std::slice::from_mut(&mut claim));
+    assert!(claim.is_full());
+    // Encoders do not keep their rate: a little over the ceiling ends nothing.
+    let mut wandered = Claim::new(0, 0, ladder(&[150, 510, 1_700]), Share::default()).under(ceiling(520));
+    divide(Instant::now(), 9_000, std::slice::from_mut(&mut wandered));
+    let mut wandered = Claim::new(0, 0, ladder(&[150, 540, 1_700]), wandered.share).under(ceiling(520));
+    divide(Instant::now(), 9_000, std::slice::from_mut(&mut wandered));
+    assert_eq!(wandered.share.layer.map(|layer| layer.spatial), Some(1));
+}
+
+/// Anything that a policy can say.
+fn any_portion(draw: &mut Draw) -> Portion {
+    let maybe = |draw: &mut Draw, bound: u64| if draw.below(2) == 0 { 0 } else { draw.below(bound) };
+    Portion {
+        weight_percent: maybe(draw, 1_001) as u16,
+        floor_kbps: maybe(draw, 5_000) as u32,
+        ceiling_kbps: maybe(draw, 5_000) as u32,
+        priority: maybe(draw, 8) as u8,
+    }
+}
+
+#[test]
+fn whatever_a_policy_says_the_budget_holds_and_ceilings_do() {
+    for seed in 0..500 {
+        let mut draw = Draw(seed);
+        let mut stage = any_stage(&mut draw);
+        for _ in 0..20 {
+            stage.now += Duration::from_millis(200);
+            let room = draw.below(8_000);
+            let portions: Vec<Portion> = stage.ranks.iter().map(|_| any_portion(&mut draw)).collect();
+            let mut claims: Vec<Claim> = (0..stage.ranks.len())
+                .map(|index| {
+                    let ladder = ladder(&stage.rates[index]);
+                    Claim::new(index, stage.ranks[index].min(1), ladder, stage.shares[index])
+                        .under(portions[index])
+                })
+                .collect();
+            let division = divide(stage.now, room, &mut claims);
+            let sent = claims.iter().filter(|claim| claim.share.layer.is_some()).count();
+            assert!(
+                division.given_kbps * 100 <= room * TOLERATED || sent <= 1,
+                "seed {seed}: {division:?} of {room}, told {portions:?}"
+            );
+            for (claim, told) in claims.iter().zip(&portions) {
+                let bound = u64::from(told.ceiling_kbps);
+                let within = bound == 0 || claim.kbps() * 100 <= bound * TOLERATED || claim.at == Some(0);
+                assert!(within, "seed {seed}: {} above {told:?}", claim.kbps());
+            }
+            stage.shares = claims.iter().map(|claim| claim.share).collect();
+        }
+    }
+}

@@ -154,6 +154,14 @@ impl Station {
         Some(upload::of_picture(watched.sum()))
     }
 
+    /// What comes in of it, all encodings together, in kbit/s.
+    #[must_use]
+    pub fn ingress_kbps(&self) -> u64 {
+        let known = self.rates.kbps.iter().copied().map(u64::from);
+        // Layers of a single encoding build on each other, and each tells what all up to it take.
+        if self.encodings.len() == 1 { known.max().unwrap_or(0) } else { known.sum() }
+    }
+
     /// The highest encoding or, where there is one alone, spatial layer that is known to come.
     #[must_use]
     pub fn highest_layer(&self) -> u8 {

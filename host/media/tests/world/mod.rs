@@ -18,6 +18,7 @@ use tidegate_types::command::{CommandBody, CommandError, Done, TransportDump, Tr
 use tidegate_types::consumer::{ConsumerStats, LayerPreference};
 use tidegate_types::relay::RelayMessage;
 use tidegate_types::report::Report;
+use tidegate_types::sharing::{Portion, RouterRates};
 use tidegate_types::transport::LocalTransport;
 use tidegate_types::{
     Bitrate, ConsumerId, Now, Place, ProducerId, RelayId, RouterId, ShardIndex, TransportId,
@@ -200,6 +201,23 @@ impl World {
     pub(crate) fn hush(&mut self, producer: ProducerId, hushed: bool) {
         for shard in 0..self.engines.len() {
             self.command(shard, CommandBody::HushProducer { producer, hushed }).expect("stands here");
+        }
+    }
+
+    /// A policy says at every shard what tracks are worth.
+    pub(crate) fn say_shares(&mut self, portions: &[(ProducerId, Portion)], valid_ms: u32) {
+        for shard in 0..self.engines.len() {
+            let portions = portions.to_vec();
+            self.command(shard, CommandBody::SetShares { router: RouterId(1), portions, valid_ms })
+                .expect("heard");
+        }
+    }
+
+    /// What a shard measures.
+    pub(crate) fn rates(&mut self, shard: usize) -> RouterRates {
+        match self.command(shard, CommandBody::ReadRates { router: RouterId(1) }) {
+            Ok(Done::Rates(rates)) => *rates,
+            other => panic!("{other:?}"),
         }
     }
 

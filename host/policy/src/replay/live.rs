@@ -103,7 +103,7 @@ impl Live {
         decider.instance().allow(CALL_TIME);
         decider.play(told);
         match decider {
-            Decider::Authorize(_) => None,
+            Decider::Authorize(_) | Decider::Share(_) => None,
             Decider::Allocate(decider) => Some(decider.as_mut()),
             Decider::Balance(decider) => Some(decider.as_mut()),
         }
@@ -143,6 +143,9 @@ impl Live {
             }
             (Decider::Balance(decider), QuestionBody::Balance(request)) => {
                 decider.balance(&request).map(AnswerBody::Balance)
+            }
+            (Decider::Share(decider), QuestionBody::Share(request)) => {
+                decider.share(&request).map(AnswerBody::Share)
             }
             _ => return Err(LOST),
         };

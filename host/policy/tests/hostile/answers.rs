@@ -102,7 +102,26 @@ pub fn names() -> Vec<Case> {
     let row = |row| answering(Decision::Allocate, &[0, row, 0, 0]);
     let wish_from = [0, 0, 1, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let wish_from = data(ANSWER, &[LIST, 1, 0, 0]) + &data(LIST, &wish_from);
+    let shares = |columns: &[u32], valid_ms: u32| {
+        let count = (columns.len() / 6) as u32;
+        let answer = data(ANSWER, &[LIST, count, valid_ms, 0, 0]) + &data(LIST, columns);
+        let answer = answer + "(data (i32.const 40000) \"weightmoonfloor\")";
+        guest(Decision::Share, &format!("(return (i32.const {ANSWER}))")).functions(&answer)
+    };
+    // Name, unit, values of each column: addresses and lengths.
+    let weights = |rows: u32| [40_000, 6, 0, 0, 65_600, rows];
+    let twice = [weights(1), weights(1)].concat();
     vec![
+        Case::new("weighs more tracks than there are", shares(&weights(2), 500), NONSENSE),
+        Case::new("weighs no track at all", shares(&weights(0), 500), NONSENSE),
+        Case::new("weighs 100,000 tracks", shares(&weights(100_000), 500), NONSENSE),
+        Case::new("weighs a track twice", shares(&twice, 500), NONSENSE),
+        Case::new(
+            "tells of a column that nobody knows",
+            shares(&[40_006, 4, 0, 0, 65_600, 1], 500),
+            NONSENSE,
+        ),
+        Case::new("tells of 4 Gi columns", shares_of(u32::MAX), NONSENSE),
         Case::new("places on a row that isn't there", row(u32::from(THIRTEEN)), STALE),
         Case::new("places on the last row there can be", row(u32::MAX), STALE),
         Case::new("hangs a relay on what is no parent", row(2), NONSENSE),
@@ -119,6 +138,12 @@ pub fn names() -> Vec<Case> {
         )
         .by_change(),
     ]
+}
+
+/// So many columns, all of them the same.
+fn shares_of(count: u32) -> Guest {
+    let answer = data(ANSWER, &[LIST, count, 500, 0, 0]);
+    guest(Decision::Share, &format!("(return (i32.const {ANSWER}))")).functions(&answer)
 }
 
 /// What it says of itself.

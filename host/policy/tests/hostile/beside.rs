@@ -20,12 +20,13 @@ fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
     config.deadlines = Deadlines::usual();
     let other = match case.decision {
         Decision::Authorize => Decision::Allocate,
-        Decision::Allocate | Decision::Balance => Decision::Authorize,
+        Decision::Allocate | Decision::Balance | Decision::Share => Decision::Authorize,
     };
     match case.decision {
         Decision::Authorize => config.authorize = own,
         Decision::Allocate => config.allocate = own,
         Decision::Balance => config.balance = own,
+        Decision::Share => config.share = Some(own),
     }
     let desk = start(config).ok()?;
     desk.reset(1, 2);

@@ -29,7 +29,7 @@ fn echo(decision: Decision) -> Guest {
          (i32.add (i32.const {}) (i32.load (i32.const {IMAGE}))))",
         IMAGE + 8
     );
-    // Where the text stands: the token, the room, the value of the first attr.
+    // Where the text stands: the token, the room, the value of the first attr, the room.
     let text = match decision {
         Decision::Authorize => {
             "(i32.load offset=60 (local.get $request)) (i32.load offset=64 (local.get $request))"
@@ -38,6 +38,7 @@ fn echo(decision: Decision) -> Guest {
             "(i32.load offset=12 (local.get $request)) (i32.load offset=16 (local.get $request))"
         }
         Decision::Balance => "(i32.load offset=8 (local.get 8)) (i32.load offset=12 (local.get 8))",
+        Decision::Share => "(i32.load (local.get $request)) (i32.load offset=4 (local.get $request))",
     };
     Guest::new(decision).functions(&decode).decide(format!("(call $decode {text})"))
 }

@@ -1,14 +1,16 @@
 //! What one misdeed is, what must come of it, and how that is held: the caller gets its name, everyone beside gets
 //! answers, and the next question is answered as ever. Knows nothing of how a component misbehaves.
 
-use crate::desk::{Desk, PATIENCE, balance, config, join, place, plugin, refused, start};
+use crate::desk::{Desk, PATIENCE, balance, config, join, place, plugin, refused, share, start};
 use crate::guest::Guest;
 use crate::log;
 use std::time::{Duration, Instant};
+use tidegate_policy::Deadlines;
 use tidegate_types::Place;
 use tidegate_types::decision::{
     AnswerBody, BalanceAnswer, BalanceCause, Decision, Failure, Parent, PlaceAnswer, PlaceKind, QuestionBody,
 };
+use tidegate_types::sharing::{Portion, ShareAnswer};
 
 /// What must come of a misdeed.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,12 @@ pub fn guest(decision: Decision, body: &str) -> Guest {
             "(if (i32.eq (local.get 1) (i32.const 5)) (then {body})) (i32.const {})",
             crate::guest::NO_WISHES
         )),
+        // A period that no host has.
+        Decision::Share => Guest::new(decision).decide(format!(
+            "(if (i32.eq (i32.load offset=48 (local.get $request)) (i32.const {THIRTEEN})) (then {body})) \
+             (i32.const {})",
+            crate::guest::NO_WISHES
+        )),
     }
 }
 
@@ -76,6 +84,11 @@ pub fn authorize(body: &str) -> Guest {
 /// The question that makes it misbehave.
 pub fn provocation(decision: Decision) -> QuestionBody {
     match (decision, join(1), place(), balance()) {
+        (Decision::Share, ..) => {
+            let QuestionBody::Share(mut request) = share() else { unreachable!("it asks for its own") };
+            request.period_ms = THIRTEEN.into();
+            QuestionBody::Share(request)
+        }
         (Decision::Authorize, QuestionBody::Authorize(mut request), ..) => {
             request.name = "x".repeat(LONG_NAME_BYTES);
             QuestionBody::Authorize(request)
@@ -98,6 +111,7 @@ pub fn harmless(decision: Decision) -> QuestionBody {
         Decision::Authorize => join(0),
         Decision::Allocate => place(),
         Decision::Balance => balance(),
+        Decision::Share => share(),
     }
 }
 
@@ -109,6 +123,10 @@ fn is_as_ever(decision: Decision, outcome: &Result<AnswerBody, Failure>) -> bool
             Ok(AnswerBody::Place(PlaceAnswer::Place(placement))) if placement.place == Place::local(0)
         ),
         Decision::Balance => *outcome == Ok(AnswerBody::Balance(BalanceAnswer::default())),
+        Decision::Share => {
+            let portions = vec![Portion::default()];
+            *outcome == Ok(AnswerBody::Share(ShareAnswer { portions, ..ShareAnswer::default() }))
+        }
     }
 }
 
@@ -138,11 +156,12 @@ pub fn hold(case: &Case) {
     let own = plugin(case.name, case.component.clone());
     let late = matches!(case.comes, Comes::Fails(Failure::Deadline) | Comes::After(_, Failure::Deadline));
     let patience = if late { PATIENCE } else { AMPLE };
-    (config.deadlines.authorize, config.deadlines.allocate, config.deadlines.balance) = (AMPLE, AMPLE, AMPLE);
+    config.deadlines = Deadlines { authorize: AMPLE, allocate: AMPLE, balance: AMPLE, share: AMPLE };
     match case.decision {
         Decision::Authorize => (config.authorize, config.deadlines.authorize) = (own, patience),
         Decision::Allocate => (config.allocate, config.deadlines.allocate) = (own, patience),
         Decision::Balance => (config.balance, config.deadlines.balance) = (own, patience),
+        Decision::Share => (config.share, config.deadlines.share) = (Some(own), patience),
     }
     match (start(config), case.comes) {
         (Err(error), Comes::Refused(wanted)) => {
@@ -211,7 +230,7 @@ impl Scene<'_> {
         let provoked = self.desk.send(provocation(self.case.decision));
         let other = match self.case.decision {
             Decision::Authorize => Decision::Allocate,
-            Decision::Allocate | Decision::Balance => Decision::Authorize,
+            Decision::Allocate | Decision::Balance | Decision::Share => Decision::Authorize,
         };
         for _ in 0..BESIDE {
             self.desk.send(harmless(other));

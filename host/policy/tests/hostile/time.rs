@@ -85,5 +85,6 @@ pub fn of_the_other_decisions() -> Vec<Case> {
         Case::new("loops at a reset", Guest::new(Decision::Allocate).reset(&many), LATE),
         Case::new("loops at a change", Guest::new(Decision::Allocate).delta(told), LATE).by_change(),
         Case::new("loops when it balances", guest(Decision::Balance, LOOP), LATE),
+        Case::new("loops when it shares", guest(Decision::Share, LOOP), LATE),
     ]
 }

@@ -11,7 +11,8 @@ use tidegate_types::decision::{
     Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
     Failure, Grant, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Question, QuestionBody, Refusal, ToPolicy,
 };
-use tidegate_types::{Place, RequestNumber, Secret};
+use tidegate_types::sharing::{SHORTEST_PERIOD_MS, ShareRequest, ShareTrack};
+use tidegate_types::{MediaKind, Place, ProducerId, RequestNumber, Secret};
 
 pub type Outcome = Result<AnswerBody, Failure>;
 
@@ -29,12 +30,14 @@ pub fn plugin(name: &'static str, component: Vec<u8>) -> PluginConfig {
 /// Long enough that a busy machine does not make a good guest late.
 pub const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Good guests for all three decisions, and time for them.
+/// Good guests for all four decisions, and time for them.
 pub fn config() -> PolicyConfig {
     let good = |decision: Decision| plugin(decision.name(), Guest::new(decision).build());
     let mut config =
         PolicyConfig::new(good(Decision::Authorize), good(Decision::Allocate), good(Decision::Balance));
-    config.deadlines = Deadlines { authorize: PATIENCE, allocate: PATIENCE, balance: PATIENCE };
+    config.share = Some(good(Decision::Share));
+    config.deadlines =
+        Deadlines { authorize: PATIENCE, allocate: PATIENCE, balance: PATIENCE, share: PATIENCE };
     config
 }
 
@@ -46,6 +49,7 @@ pub fn config_with(decision: Decision, guest: Guest) -> PolicyConfig {
         Decision::Authorize => config.authorize = plugin,
         Decision::Allocate => config.allocate = plugin,
         Decision::Balance => config.balance = plugin,
+        Decision::Share => config.share = Some(plugin),
     }
     config
 }
@@ -157,5 +161,27 @@ pub fn balance() -> QuestionBody {
         place: None,
         moment: Moment::default(),
         attrs: vec![],
+    }))
+}
+
+/// A room of one track.
+pub fn share() -> QuestionBody {
+    let track = ShareTrack {
+        producer: ProducerId(1),
+        person: 0,
+        kind: MediaKind::Video,
+        source: "camera".into(),
+        ingress_kbps: 500,
+        encodings: 3,
+        receivers: 1,
+        reduced: 0,
+        wanted_layer: 2,
+        paused: false,
+    };
+    QuestionBody::Share(Box::new(ShareRequest {
+        room: "hello".into(),
+        tracks: vec![track],
+        period_ms: SHORTEST_PERIOD_MS,
+        ..ShareRequest::default()
     }))
 }

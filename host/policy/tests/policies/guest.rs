@@ -19,7 +19,7 @@ pub const HUGE_REFUSAL: u32 = 1_216;
 pub const LONG_REFUSAL: u32 = 1_248;
 /// The placement on a row; the row is the second word.
 pub const PLACEMENT: u32 = 1_280;
-/// No wishes.
+/// No wishes; as an answer of share: no columns, and not valid.
 pub const NO_WISHES: u32 = 1_344;
 /// `ok` of a delta.
 pub const APPLIED: u32 = 1_376;
@@ -72,7 +72,7 @@ impl Guest {
         let answer = match decision {
             Decision::Authorize => REFUSAL,
             Decision::Allocate => PLACEMENT,
-            Decision::Balance => NO_WISHES,
+            Decision::Balance | Decision::Share => NO_WISHES,
         };
         Self {
             decision,
@@ -192,6 +192,7 @@ impl Guest {
             Decision::Authorize => ("authorization", "authorize"),
             Decision::Allocate => ("allocation", "place"),
             Decision::Balance => ("balancing", "balance"),
+            Decision::Share => ("sharing", "share"),
         };
         let request = if self.decision == Decision::Balance {
             // cause, row, moment, tables and attrs fit into parameters.
@@ -205,7 +206,7 @@ impl Guest {
             export(interface, function),
             self.decide
         )?;
-        if self.decision != Decision::Authorize {
+        if matches!(self.decision, Decision::Allocate | Decision::Balance) {
             writeln!(
                 module,
                 "(func {} (param $generation i64) (param $rows i32) (param i32 i32 i32 i32) {free} {})",

@@ -4,6 +4,7 @@ use crate::allocate::Placement;
 use crate::authorize::{Answer, Grant};
 use crate::balance::Wish;
 use crate::moment::UnixTime;
+use crate::share::{Shares, TrackShare};
 use crate::words::{Attr, Bitrate, Refusal};
 use serde_json::{Value, json};
 
@@ -68,4 +69,18 @@ pub fn of_balance(wishes: &[Wish]) -> Value {
         })
     };
     json!({ "wishes": wishes.iter().map(wish).collect::<Vec<_>>() })
+}
+
+/// An answer of share.
+#[must_use]
+pub fn of_share(shares: &Shares) -> Value {
+    let track = |share: &TrackShare| {
+        json!({
+            "weight_percent": share.weight_percent,
+            "floor_kbps": share.floor.kbps(),
+            "ceiling_kbps": share.ceiling.kbps(),
+            "priority": share.priority,
+        })
+    };
+    json!({ "tracks": shares.tracks().iter().map(track).collect::<Vec<_>>(), "valid_ms": shares.valid_ms() })
 }

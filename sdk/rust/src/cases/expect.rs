@@ -36,6 +36,16 @@ pub enum BalanceExpect {
     Wishes(Vec<Fields<Wish>>),
 }
 
+/// What share is expected to answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareExpect {
+    /// For every track, in the request's order, these fields.
+    pub tracks: Vec<Fields<TrackShare>>,
+    /// How long it holds, in milliseconds.
+    pub valid_ms: Option<u32>,
+}
+
 impl From<AuthorizeExpect> for Value {
     fn from(expect: AuthorizeExpect) -> Self {
         match expect {
@@ -58,6 +68,16 @@ impl From<PlaceExpect> for Value {
 impl From<BalanceExpect> for Value {
     fn from(BalanceExpect::Wishes(wishes): BalanceExpect) -> Self {
         json!({ "wishes": wishes.into_iter().map(|wish| wish.0).collect::<Vec<_>>() })
+    }
+}
+
+impl From<ShareExpect> for Value {
+    fn from(expect: ShareExpect) -> Self {
+        let tracks: Vec<_> = expect.tracks.into_iter().map(|track| track.0).collect();
+        match expect.valid_ms {
+            Some(valid_ms) => json!({ "tracks": tracks, "valid_ms": valid_ms }),
+            None => json!({ "tracks": tracks }),
+        }
     }
 }
 
@@ -100,6 +120,8 @@ known! {
     Place: ["row", "attrs"], "row";
     /// A wish's fields.
     Wish: ["action", "from_row", "to_row", "amount", "unit", "reason"];
+    /// What one track is worth.
+    TrackShare: ["weight_percent", "floor_kbps", "ceiling_kbps", "priority"];
 }
 
 impl<'de, K: Known> Deserialize<'de> for Fields<K> {

@@ -110,16 +110,17 @@ enum ActionName {
     Renew,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
+    #[default]
     Audio,
     Video,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct MomentForm {
+pub(super) struct MomentForm {
     unix_ms: u64,
     seed: u64,
 }
@@ -151,7 +152,7 @@ struct LookupFields {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AttrForm {
+pub(super) struct AttrForm {
     name: String,
     value: String,
 }

@@ -2,12 +2,13 @@
 //! how a case is read or compared.
 
 use super::form::{Case, Request};
-use super::{AuthorizeCase, BalanceCase, PlaceCase, answer, cluster, differences, files, read};
+use super::{AuthorizeCase, BalanceCase, PlaceCase, ShareCase, answer, cluster, differences, files, read};
 use crate::allocate::Allocate;
 use crate::authorize::Authorize;
 use crate::balance::Balance;
 use crate::lifecycle::Setup;
 use crate::seat::Seated;
+use crate::share::Share;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
@@ -48,6 +49,19 @@ pub fn balance<T: Balance + Seated>(folder: impl AsRef<Path>) {
         let (request, cluster) = (case.request.request(), cluster(&case.cluster));
         let wishes = repeated(case.repeat, || T::seat(|policy| policy.balance(&request, &cluster)));
         Ok(answer::of_balance(&wishes))
+    });
+}
+
+/// Runs the cases of a folder against a policy of share.
+///
+/// # Panics
+/// As [`authorize`].
+pub fn share<T: Share + Seated>(folder: impl AsRef<Path>) {
+    run(folder.as_ref(), |case: ShareCase| {
+        configure::<T>("share", &case.config)?;
+        let room = case.request.request();
+        let shares = repeated(case.repeat, || T::seat(|policy| policy.share(&room)));
+        Ok(answer::of_share(&shares))
     });
 }
 
