@@ -69,7 +69,10 @@ fn named(fields: &Map<String, Value>, skipped: impl Fn(&str) -> bool) -> Vec<Str
     let told = fields.iter().filter(|(name, value)| !skipped(name) && !is_empty(value));
     told.map(|(name, value)| match value {
         Value::Bool(_) => name.clone(),
-        value => format!("{name}={}", shown(value)),
+        value => match name.strip_suffix("_unix_ms").zip(value.as_u64()) {
+            Some((name, unix_ms)) => format!("{name}=\"{}\"", moment(unix_ms)),
+            None => format!("{name}={}", shown(value)),
+        },
     })
     .collect()
 }
@@ -143,6 +146,8 @@ mod tests {
         assert_eq!(question(&asked), r#"publish kind=audio name="Ada Lovelace" room=harbour"#);
         let asked = json!({ "kind": "transport", "room": "x", "expected_egress_kbps": 2500 });
         assert_eq!(question(&asked), "transport expected_egress_kbps=2500 room=x");
+        let asked = json!({ "action": "join", "room_since_unix_ms": 951_782_400_000_u64 });
+        assert_eq!(question(&asked), "join room_since=\"2000-02-29 00:00:00.000\"");
         assert_eq!(
             question(&json!({ "cause": "tick", "place": { "node": 0, "shard": 3 } })),
             "tick place=0/3"
