@@ -38,6 +38,9 @@ pub(crate) fn workshop(stock: Stock, bounds: &Bounds, metering: Metering) -> Res
         config.deadlines.balance = deadline;
         config.deadlines.share = deadline;
     }
+    if let Some(bytes) = bounds.memory_bytes() {
+        config.memory_bytes = bytes;
+    }
     Workshop::new(&config, metering, Arc::new(unix_ms))
 }
 

@@ -20,8 +20,9 @@ const TURN: u32 = 50;
 /// Prints what each case costs; false if one of them was never answered.
 pub(crate) fn bench(options: &Bench, stock: Stock) -> Result<bool, CommandError> {
     let subject = Subject::of(&options.of, stock)?;
-    let plain = workshop(stock, &options.bounds, Metering::Off)?;
-    let metered = workshop(stock, &options.bounds, Metering::Fuel)?;
+    let bounds = options.bounds.or_memory(subject.memory_mib);
+    let plain = workshop(stock, &bounds, Metering::Off)?;
+    let metered = workshop(stock, &bounds, Metering::Fuel)?;
     let usual = usual(subject.decision);
     let first = subject.cases.iter().flat_map(|(_, cases)| cases).next();
     let first = first.map_or(Value::Null, |case| case.asked.config.clone());

@@ -4,7 +4,7 @@
 use crate::Stock;
 use crate::asking::{plugin_of, workshop};
 use crate::error::CommandError;
-use crate::options::{Bounds, Check};
+use crate::options::Check;
 use serde_json::Value;
 use std::path::Path;
 use tidegate_policy::inspect::Inspection;
@@ -17,7 +17,7 @@ const OURS: &str = "tidegate:policy/";
 
 /// Prints what is known of each file; true if a host would take all of them.
 pub(crate) fn check(options: &Check, stock: Stock) -> Result<bool, CommandError> {
-    let workshop = workshop(stock, &Bounds::usual(), Metering::Off)?;
+    let workshop = workshop(stock, &options.bounds, Metering::Off)?;
     let wanted = options.policy.map(Decision::from);
     let mut sound = true;
     for file in &options.files {

@@ -31,7 +31,7 @@ pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError>
     if let Some(module) = &project.module {
         wrap(&project, &folder.join(module), &component)?;
     }
-    let workshop = workshop(stock, &Bounds::usual(), Metering::Off)?;
+    let workshop = workshop(stock, &Bounds::usual().or_memory(project.memory_mib), Metering::Off)?;
     let sound = check_file(&workshop, &component, Some(project.policy.into()));
     if sound {
         println!("next: tidegate plugin test");

@@ -79,6 +79,9 @@ pub(crate) struct Check {
     /// The decision that they are to serve [default: any]
     #[arg(long, value_name = "DECISION", value_enum)]
     pub(crate) policy: Option<Policy>,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
 }
 
 /// `run`.
@@ -189,17 +192,42 @@ pub(crate) struct Bounds {
     /// host, 20 for authorize and share, 5 for allocate, 50 for balance]
     #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(1..=60_000))]
     pub(crate) deadline_ms: Option<u64>,
+
+    /// How much memory an instance may have, in MiB, 1 to 1024; as for a host, `authorize=64` is understood, too
+    /// [default: what the project says as `memory-mib`, else 16 as in a host]
+    #[arg(long, value_name = "MIB", value_parser = memory)]
+    pub(crate) policy_memory: Option<u16>,
 }
 
 impl Bounds {
     /// As in a host.
     pub(crate) const fn usual() -> Self {
-        Self { deadline_ms: None }
+        Self { deadline_ms: None, policy_memory: None }
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.deadline_ms.map(Duration::from_millis)
     }
+
+    pub(crate) fn memory_bytes(&self) -> Option<usize> {
+        self.policy_memory.map(|mib| usize::from(mib) << 20)
+    }
+
+    /// With the memory that a project asks for, where the command line says nothing else.
+    pub(crate) fn or_memory(&self, mib: Option<u16>) -> Self {
+        Self { policy_memory: self.policy_memory.or(mib), ..self.clone() }
+    }
+}
+
+/// `64`, or as a host takes it: `authorize=64`.
+fn memory(text: &str) -> Result<u16, String> {
+    let known = |name: &str| Decision::ALL.iter().any(|decision| decision.name() == name);
+    let number = match text.split_once('=') {
+        Some((name, number)) if known(name) => number,
+        _ => text,
+    };
+    let mib = number.parse().ok().filter(|mib| (1..=1_024).contains(mib));
+    mib.ok_or_else(|| "it is a number of MiB, 1 to 1024".to_owned())
 }
 
 /// A decision as the command line names it.
@@ -229,8 +257,17 @@ impl From<Policy> for Decision {
 
 #[cfg(test)]
 mod tests {
-    use super::Options;
+    use super::{Options, memory};
     use clap::CommandFactory as _;
+
+    #[test]
+    fn memory_is_a_number_of_mib_with_or_without_a_decision() {
+        assert_eq!(memory("64"), Ok(64));
+        assert_eq!(memory("authorize=64"), Ok(64));
+        for wrong in ["", "0", "1025", "64m", "elsewhere=64", "authorize=", "-1"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn declarations_are_sound_and_every_flag_has_help() {

@@ -27,6 +27,9 @@ pub(crate) struct Project {
     pub(crate) wasi: bool,
     /// The component.
     pub(crate) component: PathBuf,
+    /// The memory that its instances need, in MiB, where that is more than a host usually gives them: the commands give it
+    /// as much, and a host is told by `--policy-memory`.
+    pub(crate) memory_mib: Option<u16>,
     /// A target of Rust's that must be installed.
     pub(crate) rust_target: Option<String>,
     /// Programs that must be there.

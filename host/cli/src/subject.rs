@@ -21,6 +21,8 @@ use tidegate_types::decision::Decision;
 pub(crate) struct Subject {
     pub(crate) file: PathBuf,
     pub(crate) decision: Decision,
+    /// What the project says that its instances need, in MiB.
+    pub(crate) memory_mib: Option<u16>,
     /// The files of cases, each with what stands in it.
     pub(crate) cases: Vec<(PathBuf, Vec<Expected>)>,
 }
@@ -35,22 +37,21 @@ pub(crate) struct Expected {
 impl Subject {
     /// The component that was named, else that of the project here.
     pub(crate) fn of(options: &OfCases, stock: Stock) -> Result<Self, CommandError> {
-        let (file, policy) = match &options.file {
-            Some(file) => (file.clone(), options.policy),
+        let (file, policy, memory_mib) = match &options.file {
+            Some(file) => (file.clone(), options.policy, None),
             None => {
                 let project = Project::read(Path::new("."))?;
-                (built(&project)?, options.policy.or(Some(project.policy)))
+                (built(&project)?, options.policy.or(Some(project.policy)), project.memory_mib)
             }
         };
-        let bounds = Bounds::usual();
-        let decision = decision(&workshop(stock, &bounds, Metering::Off)?, &file, policy)?;
+        let decision = decision(&workshop(stock, &Bounds::usual(), Metering::Off)?, &file, policy)?;
         let cases = match decision {
             Decision::Authorize => read::<AuthorizeForm, AuthorizeExpect>(&options.cases)?,
             Decision::Allocate => read::<PlaceForm, PlaceExpect>(&options.cases)?,
             Decision::Balance => read::<BalanceForm, BalanceExpect>(&options.cases)?,
             Decision::Share => read::<ShareForm, ShareExpect>(&options.cases)?,
         };
-        Ok(Self { file, decision, cases })
+        Ok(Self { file, decision, memory_mib, cases })
     }
 }
 

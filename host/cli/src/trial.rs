@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 /// Prints which cases are answered as expected; true if all are.
 pub(crate) fn test(options: &Test, stock: Stock) -> Result<bool, CommandError> {
     let subject = Subject::of(&options.of, stock)?;
-    let workshop = workshop(stock, &options.bounds, Metering::Off)?;
+    let workshop = workshop(stock, &options.bounds.or_memory(subject.memory_mib), Metering::Off)?;
     let mut source = Fresh { workshop, decision: subject.decision, file: &subject.file, first: None };
     let (mut passed, mut all) = (0_usize, 0_usize);
     for (file, cases) in &subject.cases {

@@ -40,6 +40,9 @@ pub struct PolicyConfig {
     /// The most memory that one instance may have, in bytes, where its [`PluginConfig`] says nothing else. Raising it
     /// raises what a runaway plugin costs: this much for each instance, at most `threads` instances a decision.
     pub memory_bytes: usize,
+    /// How long a component may take to compile, until it is given up. The largest guests (those that carry a JavaScript
+    /// engine) take most of a minute on a busy machine with two cores.
+    pub compile_time: Duration,
     /// An instance is made anew after so many decisions, which bounds slow leaks in plugins.
     pub recycle_calls: u64,
     /// How many of the last decisions are remembered.
@@ -76,6 +79,7 @@ impl PolicyConfig {
             on_failure: OnFailures::usual(),
             lookups: None,
             memory_bytes: 16 << 20,
+            compile_time: Duration::from_secs(300),
             recycle_calls: 1_000_000,
             records: 256,
             record: None,

@@ -33,6 +33,25 @@ pub enum LoadError {
         /// What the compiler said.
         reason: String,
     },
+    /// Compiling it took longer than anyone waits.
+    #[error(
+        "{origin}: was not compiled within {seconds} s and was given up; leave out of it what the policy does not \
+         need, or try again when the machine is less busy"
+    )]
+    CompileTime {
+        /// Which component.
+        origin: String,
+        /// How long that was waited for.
+        seconds: u64,
+    },
+    /// One that was given up is still being compiled.
+    #[error(
+        "{origin}: not compiled, because another component that took too long is still being compiled; try again later"
+    )]
+    CompilerBusy {
+        /// Which component.
+        origin: String,
+    },
     /// It exports something else than the decision needs.
     #[error(
         "{origin}: given for {}, which needs the export {missing}, but the component exports {exports}; {fix}",

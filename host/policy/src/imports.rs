@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::store::Store;
 use crate::tape::{Tape, Told};
+use crate::wasi::Console;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tidegate_types::decision::Moment;
@@ -66,6 +67,8 @@ pub(crate) struct HostState {
     pub(crate) unix_ms: u64,
     /// Its chance, likewise.
     pub(crate) seed: u64,
+    /// What it writes, if it was built for WASI.
+    pub(crate) console: Console,
 }
 
 impl HostState {

@@ -4,6 +4,8 @@
 use crate::config::Source;
 use crate::error::LoadError;
 use crate::plugin::{self, Loader};
+use crate::source::{digest_of, read};
+use std::sync::Arc;
 use tidegate_types::decision::Decision;
 
 /// What was found in a component.
@@ -31,7 +33,7 @@ impl Loader {
     /// [`Inspection::problems`].
     pub fn inspect(&self, source: &Source) -> Result<Inspection, LoadError> {
         let origin = source.label();
-        let bytes = plugin::read(source)?;
+        let bytes: Arc<[u8]> = read(source)?.into();
         let component = self.compile(&origin, &bytes)?;
         let shape = component.component_type();
         let names = |name: &str| name.to_owned();
@@ -40,7 +42,7 @@ impl Loader {
         let decisions = decisions(&origin, &exports);
         Ok(Inspection {
             bytes: bytes.len(),
-            digest: plugin::digest_of(&bytes),
+            digest: digest_of(&bytes),
             problems: problems(&origin, &imports, &exports, &decisions),
             imports,
             exports,

@@ -10,7 +10,8 @@ use crate::bindings::Every;
 use crate::bindings::exports::tidegate::policy::{
     allocation, authorization, balancing, cluster_feed, lifecycle, sharing,
 };
-use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig, Source};
+use crate::compile::{Compiler, one_line};
+use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig};
 use crate::engine::{self, COPIED_BYTES, FUEL};
 use crate::error::{LoadError, Problem};
 use crate::feed;
@@ -18,13 +19,10 @@ use crate::host;
 use crate::imports::{HostState, Shared};
 use crate::instance::{Fed, Guest};
 use crate::schema::Schema;
+use crate::source::{digest_of, read};
 use crate::tape::{Tape, Told};
 use crate::wasi;
-use aws_lc_rs::digest::{SHA256, digest};
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_types::decision::{Decision, Failure};
@@ -35,10 +33,6 @@ use wasmtime::{Engine, Store};
 const OFFERED: &str = "1.0.0";
 /// What policies may import, besides types.
 const GRANTED: [&str; 5] = ["types", "host-log", "host-counters", "host-store", "host-crypto"];
-/// The largest component file, in bytes. Guests that carry an interpreter have 20 MB.
-const FILE_BYTES: u64 = 64 << 20;
-/// How far compiling gives way to those who forward packets and decide.
-const COMPILER_NICE: i32 = 10;
 /// WebAssembly counts memory in pages of so many bytes.
 const PAGE_BYTES: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;
@@ -57,6 +51,7 @@ pub struct Loader {
     engine: Engine,
     /// Whether it counts what guests compute.
     metered: bool,
+    compiler: Compiler,
     linker: Linker<HostState>,
     memory_bytes: usize,
     lookups: Vec<String>,
@@ -87,7 +82,9 @@ impl Loader {
         Every::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)
             .map_err(|error| LoadError::Runtime { reason: format!("{error:#}") })?;
         let lookups = config.lookups.as_ref().map(|lookups| lookups.names()).unwrap_or_default();
-        Ok(Self { engine, metered, linker, memory_bytes: config.memory_bytes, lookups, clock })
+        let compiler = Compiler::new(engine.clone(), config.compile_time);
+        let memory_bytes = config.memory_bytes;
+        Ok(Self { engine, metered, compiler, linker, memory_bytes, lookups, clock })
     }
 
     /// The same, telling its plugins of these lookups.
@@ -107,8 +104,8 @@ impl Loader {
     /// Says which file, what was wanted, what was found and what to do.
     pub fn load(&self, decision: Decision, config: &PluginConfig) -> Result<Plugin, LoadError> {
         let origin = config.source.label();
-        let bytes = read(&config.source)?;
-        let component = gently(|| self.compile(&origin, &bytes))?;
+        let bytes: Arc<[u8]> = read(&config.source)?.into();
+        let component = self.compile(&origin, &bytes)?;
         self.check(&origin, decision, &component)?;
         check_memory(&origin, decision, &component, self.memory_of(config))?;
         let mut plugin = self.link(decision, config, &component, &bytes)?;
@@ -116,12 +113,9 @@ impl Loader {
         Ok(plugin)
     }
 
-    pub(crate) fn compile(&self, origin: &str, bytes: &[u8]) -> Result<Component, LoadError> {
-        if let Some(found) = not_a_component(bytes) {
-            return Err(LoadError::NotAComponent { origin: origin.into(), found });
-        }
-        Component::from_binary(&self.engine, bytes)
-            .map_err(|error| LoadError::Invalid { origin: origin.into(), reason: one_line(&error) })
+    /// Compiles, without a look at what it is for.
+    pub(crate) fn compile(&self, origin: &str, bytes: &Arc<[u8]>) -> Result<Component, LoadError> {
+        self.compiler.compile(origin, bytes)
     }
 
     /// Is all that it imports granted, and all that the decision needs exported?
@@ -179,58 +173,6 @@ impl Loader {
             metered: self.metered,
             clock: self.clock.clone(),
         })
-    }
-}
-
-/// SHA-256 of a component, in lower-case hexadecimal.
-pub(crate) fn source_digest(source: &Source) -> Result<String, LoadError> {
-    Ok(digest_of(&read(source)?))
-}
-
-/// Runs `compile` on a thread that gives way to everyone: a component may come while calls go on. The compiler's own
-/// threads are started by the first that compiles, and take over its priority.
-fn gently<T: Send>(compile: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let compiling = scope.spawn(|| {
-            // Without the right to it, it compiles at the host's own priority.
-            let _ = rustix::process::setpriority_process(None, COMPILER_NICE);
-            compile()
-        });
-        compiling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-pub(crate) fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
-    match source {
-        Source::Embedded { bytes, .. } => Ok(Cow::Borrowed(bytes)),
-        Source::Path(path) => read_file(path).map(Cow::Owned),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |reason: String| LoadError::Unreadable { origin: path.display().to_string(), reason };
-    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(unreadable(format!("larger than {FILE_BYTES} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// What the bytes are, if they are no component: the first eight tell.
-fn not_a_component(bytes: &[u8]) -> Option<String> {
-    match bytes {
-        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => None,
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            Some("a core WebAssembly module (the step that wraps it is missing)".into())
-        }
-        [b'\0', b'a', b's', b'm', ..] => Some("WebAssembly of a version that is not known here".into()),
-        [] => Some("an empty file".into()),
-        _ => Some(format!(
-            "a file that begins with {:?}",
-            String::from_utf8_lossy(&bytes[..bytes.len().min(8)])
-        )),
     }
 }
 
@@ -311,23 +253,6 @@ fn check_memory(
 
 fn is_name(text: &str) -> bool {
     text.len() <= NAME_BYTES && !text.chars().any(char::is_control)
-}
-
-fn one_line(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// SHA-256 in lower-case hexadecimal: what a component is known by.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    hexadecimal(digest(&SHA256, bytes).as_ref())
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The exports that a decision is called through, found once.
@@ -534,6 +459,7 @@ impl Plugin {
             unix_ms,
             // A start must replay like everything else, and no question has come yet.
             seed: 0,
+            console: wasi::Console::default(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limits);

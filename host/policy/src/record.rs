@@ -4,8 +4,8 @@
 use crate::chain::Post;
 use crate::decide::Verdict;
 use crate::lookups::Begun;
-use crate::plugin::hexadecimal;
 use crate::queue::Job;
+use crate::source::hexadecimal;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::VecDeque;

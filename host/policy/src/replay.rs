@@ -16,7 +16,7 @@ use crate::config::{PluginConfig, PolicyConfig};
 use crate::error::LoadError;
 use crate::plugin::Loader;
 use crate::recorder::FORMAT;
-use crate::runtime::while_time_passes;
+use crate::tick::while_time_passes;
 use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;

@@ -9,7 +9,6 @@
 use crate::chain::{Chain, Generation, LONGEST, Post};
 use crate::config::{Deadlines, OnFailures, PluginConfig, PolicyConfig};
 use crate::decide::{self, Ruling, Step};
-use crate::engine::TICK;
 use crate::error::LoadError;
 use crate::feed::Mirror;
 use crate::lookups::{Begun, Lookups, Parking};
@@ -20,8 +19,8 @@ use crate::recorder::{Decided, Recorder};
 use crate::seat::Surroundings;
 use crate::slot::Slot;
 use crate::swap::Desk;
+use crate::tick::{self, while_time_passes};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -239,22 +238,6 @@ pub(crate) fn seats(decision: Decision, threads: usize) -> usize {
     }
 }
 
-/// Runs `work` with the engine's epoch moving on, so that guests in it cannot run for ever.
-pub(crate) fn while_time_passes<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        });
-        let result = work();
-        done.store(true, Ordering::Relaxed);
-        result
-    })
-}
-
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LoadError> {
     let builder = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
     builder.spawn(body).map_err(|error| LoadError::Runtime { reason: error.to_string() })
@@ -382,13 +365,12 @@ impl Office {
     /// The life of the tick: has running guests held against their time, and answers those whose time is over
     /// while they wait.
     fn tick(&self, engine: &Engine) {
-        while self.queue.until_busy() {
-            std::thread::sleep(TICK);
-            engine.increment_epoch();
+        let expire = || {
             for job in self.queue.expired(Instant::now()) {
                 self.refuse(job, Failure::Deadline);
             }
-        }
+        };
+        tick::pass(engine, || self.queue.until_busy(), expire);
     }
 
     pub(crate) fn around(&self, number: RequestNumber) -> Surroundings<'_> {

@@ -11,14 +11,12 @@ use crate::inspect::Inspection;
 use crate::plugin::{Clock, Loader, Plugin};
 use crate::recorder::Recorder;
 use crate::seat::{Seat, Surroundings};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::tick::Ticker;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidegate_types::RequestNumber;
 use tidegate_types::cluster::Feed;
 use tidegate_types::decision::{AnswerBody, Decision, Failure, QuestionBody};
-use wasmtime::Engine;
 
 /// Is what a guest computes counted?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,37 +148,6 @@ impl Sandbox {
             latency,
             fuel: after.fuel.zip(before.fuel).map(|(after, before)| after.saturating_sub(before)),
             memory_bytes: after.memory_bytes,
-        }
-    }
-}
-
-/// Moves an engine's epoch on, so that no guest runs for ever.
-struct Ticker {
-    done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: Engine) -> Result<Self, LoadError> {
-        let done = Arc::new(AtomicBool::new(false));
-        let ends = done.clone();
-        let body = move || {
-            while !ends.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        };
-        let spawned = std::thread::Builder::new().name("policy-tick".into()).spawn(body);
-        let thread = spawned.map_err(|error| LoadError::Runtime { reason: error.to_string() })?;
-        Ok(Self { done, thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

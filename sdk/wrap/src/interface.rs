@@ -31,14 +31,15 @@ pub fn describe(module: &[u8], world: &str) -> Result<Vec<u8>, WrapError> {
     }
     let mut described = module.to_vec();
     if !contains(module, DESCRIBED) {
-        embed(&mut described, world).map_err(WrapError::Encode)?;
+        embed(&mut described, &FILES, world).map_err(WrapError::Encode)?;
     }
     Ok(described)
 }
 
-fn embed(module: &mut Vec<u8>, world: &str) -> Result<(), String> {
+/// Describes a module by a world of these files.
+pub(crate) fn embed(module: &mut Vec<u8>, files: &[(&str, &str)], world: &str) -> Result<(), String> {
     let mut sources = SourceMap::default();
-    for (name, text) in FILES {
+    for &(name, text) in files {
         sources.push_str(name, text);
     }
     let files = sources.parse().map_err(|(_, error)| error.to_string())?;

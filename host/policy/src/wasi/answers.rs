@@ -53,7 +53,7 @@ pub(super) enum Reply {
     Value(Val),
     /// A new resource.
     Own(Kind),
-    /// The same as a value, and a line for the log.
+    /// The same as a value, and text for the log, which may be a part of a line.
     Said(String, Val),
     /// Nothing: the call ends the guest.
     Refused,
@@ -133,7 +133,6 @@ impl Asked {
             }
             "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => {
                 match written(parameters) {
-                    Some(text) if text.trim().is_empty() => Reply::Value(done()),
                     Some(text) => Reply::Said(text, done()),
                     None => Reply::Refused,
                 }
@@ -170,7 +169,7 @@ fn written(parameters: &[Val]) -> Option<String> {
     let [_, Val::List(bytes)] = parameters else { return None };
     let byte = |value: &Val| if let Val::U8(byte) = value { Some(*byte) } else { None };
     let bytes: Option<Vec<u8>> = bytes.iter().map(byte).collect();
-    Some(String::from_utf8_lossy(&bytes?).trim_end().to_owned())
+    Some(String::from_utf8_lossy(&bytes?).into_owned())
 }
 
 /// The error of a function that can fail: a stream is at its end, a file is not permitted.

@@ -5,11 +5,13 @@
 //! Linked only for components that ask, by what each of them asks for. Knows nothing of decisions.
 
 mod answers;
+mod console;
 #[cfg(test)]
 mod tests;
 
 use crate::imports::HostState;
 use answers::{Asked, Kind, Reply};
+pub(crate) use console::Console;
 use std::time::Instant;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, ResourceDynamic, ResourceType, Val};
@@ -74,15 +76,26 @@ fn answer(
             Val::Resource(resource.try_into_resource_any(&mut store)?)
         }
         Reply::Said(text, value) => {
-            state.shared.journal().line("warn", &text, Instant::now());
+            let lines = state.console.take(&text);
+            tell(state, lines);
             value
         }
-        Reply::Refused => return Err(wasmtime::format_err!("{asked} reaches nothing here")),
+        Reply::Refused => {
+            let last = state.console.rest();
+            tell(state, last);
+            return Err(wasmtime::format_err!("{asked} reaches nothing here"));
+        }
     };
     if let [result] = results {
         *result = value;
     }
     give_back(store, parameters)
+}
+
+fn tell(state: &HostState, lines: impl IntoIterator<Item = String>) {
+    for line in lines {
+        state.shared.journal().line("warn", &line, Instant::now());
+    }
 }
 
 /// What was lent for the call must be let go of before it ends.

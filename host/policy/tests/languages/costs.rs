@@ -1,11 +1,9 @@
 //! What each language costs a host, printed as a table. Knows nothing of answers.
 //!
-//! ```sh
-//! cargo test --release --workspace --test languages -- --ignored --nocapture what_each_language_costs
-//! ```
+//! `tests/languages/measure` writes it into sdk/README.md.
 
 use crate::cases::Cases;
-use crate::{LANGUAGES, any, plugin};
+use crate::{LANGUAGES, LONGEST_COMPILATION, any, plugin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_policy::PolicyConfig;
@@ -21,21 +19,24 @@ const INSTANCES: usize = 200;
 fn what_each_language_costs() {
     let cases = Cases::read();
     let request = &cases.all[0].request;
-    println!("| language | component | to compile | an instance | a decision |");
-    println!("|---|---|---|---|---|");
+    println!("| language | component | to compile | memory | an instance | a decision |");
+    println!("|---|---|---|---|---|---|");
     for (language, memory_mib) in LANGUAGES {
         let config = plugin(language, memory_mib, &cases);
         let bytes = std::fs::metadata(crate::component(language)).expect("built").len();
-        let others =
+        let mut others =
             PolicyConfig::new(any(Decision::Authorize), any(Decision::Allocate), any(Decision::Balance));
+        others.compile_time = LONGEST_COMPILATION;
         let loader = Loader::new(&others, Arc::new(|| 0)).expect("an engine");
         let began = Instant::now();
         let loaded = loader.load(Decision::Authorize, &config).unwrap_or_else(|error| panic!("{error}"));
         let compiled = began.elapsed();
         println!(
-            "| {language} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
+            name(language),
             size(bytes),
             time(compiled),
+            size(memory(&loaded, request)),
             time(median(INSTANCES, || drop(loaded.decider()))),
             time(decision(&loaded, request)),
         );
@@ -48,6 +49,13 @@ fn decision(plugin: &Plugin, request: &AuthorizeRequest) -> Duration {
     median(CALLS, || drop(decider.authorize(request).expect("an answer")))
 }
 
+/// What an instance has after as many decisions, in bytes.
+fn memory(plugin: &Plugin, request: &AuthorizeRequest) -> u64 {
+    let Ok(Decider::Authorize(mut decider)) = plugin.decider() else { panic!("no instance") };
+    (0..CALLS).for_each(|_| drop(decider.authorize(request).expect("an answer")));
+    decider.spent().memory_bytes as u64
+}
+
 fn median(count: usize, mut call: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..count)
         .map(|_| {
@@ -58,6 +66,17 @@ fn median(count: usize, mut call: impl FnMut()) -> Duration {
         .collect();
     times.sort();
     times[count / 2]
+}
+
+fn name(language: &str) -> &str {
+    match language {
+        "rust" => "Rust",
+        "c" => "C",
+        "go" => "Go",
+        "js" => "JavaScript",
+        "python" => "Python",
+        other => other,
+    }
 }
 
 fn size(bytes: u64) -> String {

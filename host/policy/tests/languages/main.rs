@@ -1,4 +1,4 @@
-//! One policy in Rust, C and JavaScript, asked the same questions in the real sandbox under the bounds of
+//! One policy in Rust, C, Go, JavaScript and Python, asked the same questions in the real sandbox under the bounds of
 //! production. Knows nothing of how components are built: `tests/languages/build` leaves them in target/languages, and
 //! these tests are for after it:
 //!
@@ -25,12 +25,14 @@ use tidegate_types::decision::{
 };
 
 /// A language, and the memory that its components need, in MiB, where that is not the usual.
-const LANGUAGES: [(&str, Option<usize>); 3] = [("rust", None), ("c", None), ("js", Some(64))];
+const LANGUAGES: [(&str, Option<usize>); 5] =
+    [("rust", None), ("c", None), ("go", None), ("js", Some(64)), ("python", Some(64))];
 
 /// So often each question is asked of one instance: what a policy forgets to free would fill its memory.
 const ROUNDS: usize = 40;
 /// A busy machine makes no good guest late.
 const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_COMPILATION: Duration = Duration::from_secs(1_800);
 
 /// A host's policies with one of these components as `authorize`.
 struct Desk {
@@ -43,6 +45,7 @@ impl Desk {
         let plugin = plugin(language, memory_mib, cases);
         let mut config = PolicyConfig::new(plugin, any(Decision::Allocate), any(Decision::Balance));
         config.deadlines.authorize = PATIENCE;
+        config.compile_time = LONGEST_COMPILATION;
         let (sender, answers) = channel();
         let sender = Mutex::new(sender);
         let sink = Arc::new(move |answer| drop(sender.lock().expect("no thread panicked").send(answer)));

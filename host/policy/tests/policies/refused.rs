@@ -4,6 +4,7 @@ use crate::desk::{config, config_with, plugin, start};
 use crate::guest::{Guest, PROBLEMS};
 use serde_json::json;
 use std::path::PathBuf;
+use std::time::Duration;
 use tidegate_policy::{LoadError, PluginConfig, PolicyConfig, Source};
 use tidegate_types::decision::Decision;
 
@@ -88,6 +89,40 @@ fn a_component_that_begins_too_large_is_told_what_to_allow() {
     says(&line, &["guest", "begins with 2 MiB", "may have 1", "--policy-memory authorize=4"]);
     assert!(matches!(error, LoadError::Memory { .. }));
     assert!(start(with(2 << 20)).is_ok(), "its own bound, not the usual one");
+}
+
+#[test]
+fn a_path_that_is_no_file_is_told_what_it_is_and_holds_nobody_up() {
+    let folder = std::env::temp_dir().join(format!("tidegate-refused-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (pipe, large) = (folder.join("pipe"), folder.join("large"));
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    std::fs::File::create(&large).and_then(|file| file.set_len(65 << 20)).expect("a file with holes");
+    let told = [
+        (folder.clone(), "a folder"),
+        (pipe, "a named pipe"),
+        ("/dev/zero".into(), "a device"),
+        (large, "at most"),
+    ];
+    for (path, wanted) in told {
+        let (sender, refused) = std::sync::mpsc::channel();
+        let mut config = config();
+        config.authorize.source = Source::Path(path);
+        std::thread::spawn(move || sender.send(refusal(config).1));
+        let line = refused.recv_timeout(Duration::from_secs(30)).expect("told, not waited for");
+        says(&line, &["cannot be read", wanted, "path of a component file"]);
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn one_that_compiles_too_long_is_given_up() {
+    let mut config = config();
+    config.compile_time = Duration::ZERO;
+    let (error, line) = refusal(config);
+    says(&line, &["was not compiled within 0 s", "given up"]);
+    assert!(matches!(error, LoadError::CompileTime { .. }));
 }
 
 #[test]

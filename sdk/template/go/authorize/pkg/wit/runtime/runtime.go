@@ -13,8 +13,17 @@ import (
 // What the host was lent since the last Unpin. Pinned, because nothing of Go's points to it yet.
 var lent runtime.Pinner
 
-// Unpin is called once the bindings have made Go values of all that the host passed in.
-func Unpin() { lent.Unpin() }
+// Unpin is called once the bindings have made Go values of all that the host passed in: a question has come.
+func Unpin() {
+	lent.Unpin()
+	yield()
+}
+
+// What wraps the module asks the host for the time when the program yields, and remembers it: while the host waits for
+// memory (realloc, below), it may not be called, and Go looks at its clock wherever its heap grows.
+//
+//go:wasmimport wasi_snapshot_preview1 sched_yield
+func yield() uint32
 
 // Allocate gives memory of so many bytes, which stays as long as the pinner holds it.
 func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
