@@ -79,7 +79,7 @@ impl PolicyConfig {
             on_failure: OnFailures::usual(),
             lookups: None,
             memory_bytes: 16 << 20,
-            compile_time: Duration::from_secs(300),
+            compile_time: Duration::from_secs(600),
             recycle_calls: 1_000_000,
             records: 256,
             record: None,
