@@ -68,6 +68,8 @@ pub(super) struct Theatre<'a> {
     instead: BTreeMap<String, Arc<Plugin>>,
     live: HashMap<u64, Live>,
     open: HashMap<RequestNumber, Vec<Redone>>,
+    /// By instance, the components that were not given, until one of them is missed.
+    not_given: HashMap<u64, String>,
     missing: BTreeSet<String>,
     gaps: u64,
     not_whole: u64,
@@ -86,6 +88,7 @@ impl<'a> Theatre<'a> {
             instead: BTreeMap::new(),
             live: HashMap::new(),
             open: HashMap::new(),
+            not_given: HashMap::new(),
             missing: BTreeSet::new(),
             gaps: 0,
             not_whole: 0,
@@ -101,7 +104,7 @@ impl<'a> Theatre<'a> {
             Event::Header(header) => self.header = header,
             Event::Decision(decided) => self.settle(&decided),
             Event::Instance { instance, what: What::Start(start), .. } => {
-                let live = self.begin(&start)?;
+                let live = self.begin(instance, &start)?;
                 self.inexact += u64::from(live.inexact);
                 self.live.insert(instance, live);
             }
@@ -110,7 +113,7 @@ impl<'a> Theatre<'a> {
         Ok(())
     }
 
-    fn begin(&mut self, start: &Start) -> Result<Live, LoadError> {
+    fn begin(&mut self, instance: u64, start: &Start) -> Result<Live, LoadError> {
         if let Some(instead) = &self.with.instead {
             if instead.decision != start.decision || !instead.generations.contains(&start.generation) {
                 return Ok(Live::absent(start, None));
@@ -121,7 +124,8 @@ impl<'a> Theatre<'a> {
         if let Some(plugin) = self.component(start)? {
             return Ok(Live::begin(start, plugin, false));
         }
-        self.missing.insert(format!("{} {} from {}", start.decision.name(), start.digest, start.origin));
+        let label = format!("{} {} from {}", start.decision.name(), start.digest, start.origin);
+        self.not_given.insert(instance, label);
         Ok(Live::absent(start, Some(NOT_GIVEN)))
     }
 
@@ -172,6 +176,7 @@ impl<'a> Theatre<'a> {
             What::Start(_) => {}
             What::End => {
                 self.live.remove(&instance);
+                self.not_given.remove(&instance);
                 return;
             }
             What::Reset { generation, rows, told, failed } => {
@@ -181,6 +186,7 @@ impl<'a> Theatre<'a> {
                 live.delta(generation, &changes, &told, failed);
             }
             What::Call(call) => {
+                self.missing.extend(self.not_given.remove(&instance));
                 let redone = again(live, call, &mut self.found, &mut self.costs);
                 self.keep(redone);
             }
