@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use tidegate_policy::sandbox::{Metering, Workshop};
 use tidegate_policy::{PluginConfig, Policies, PolicyConfig, RecordTo, Replay, Source, replay};
 use tidegate_types::cluster::{Column, Feed, ShardRow};
 use tidegate_types::decision::{
-    Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Failure,
-    Moment, PlaceAnswer, PlaceKind, PlaceRequest, Question, QuestionBody, ToPolicy, Wish,
+    Action, Answer, AnswerBody, AuthorizeAnswer, AuthorizeRequest, BalanceCause, BalanceRequest, Decision,
+    Failure, Moment, PlaceAnswer, PlaceKind, PlaceRequest, Question, QuestionBody, ToPolicy, Wish,
 };
 use tidegate_types::{Place, RequestNumber, Secret};
 
@@ -333,4 +334,21 @@ fn a_signed_token_is_decided_again_without_its_signature() {
     assert_eq!(replayed.calls, 0);
     assert!(replayed.warnings.iter().any(|warning| warning.contains("not given")), "{replayed:?}");
     let _ = std::fs::remove_file(&path);
+}
+
+#[test]
+fn a_key_set_is_taken_where_the_host_can_look_it_up() {
+    let embedded = PolicyConfig::new(stock("auth-open"), stock("allocate-pack"), stock("balance-steady"));
+    let workshop = Workshop::new(&embedded, Metering::Off, Arc::new(|| NOW_S * 1_000)).unwrap();
+    let configuration = json!({"key_set": "keys"});
+    let open = |lookups: &[String]| {
+        workshop.open(Decision::Authorize, &auth_token(configuration.clone()), lookups).map(drop)
+    };
+    let refusal = open(&[]).unwrap_err().to_string();
+    assert!(refusal.contains("/key_set"), "{refusal}");
+    open(&["keys".to_owned()]).unwrap();
+    let keys = json!({"keys": [{"alg": "HS256", "key": "a secret of the test, of 32 bytes or more"}]});
+    let sandbox = workshop.open(Decision::Authorize, &auth_token(keys), &[]).unwrap();
+    sandbox.anew(&configuration, &["keys".to_owned()]).map(drop).unwrap();
+    assert!(sandbox.anew(&configuration, &["others".to_owned()]).is_err(), "others are no keys");
 }

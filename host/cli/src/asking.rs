@@ -84,8 +84,9 @@ impl Pair {
         bounds: &Bounds,
         decision: Decision,
         plugin: &PluginConfig,
+        lookups: &[String],
     ) -> Result<Self, CommandError> {
-        let open = |metering| workshop(stock, bounds, metering)?.open(decision, plugin);
+        let open = |metering| workshop(stock, bounds, metering)?.open(decision, plugin, lookups);
         Ok(Self { plain: open(Metering::Off)?, metered: open(Metering::Fuel)? })
     }
 }

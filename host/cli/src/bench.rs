@@ -25,11 +25,12 @@ pub(crate) fn bench(options: &Bench, stock: Stock) -> Result<bool, CommandError>
     let metered = workshop(stock, &bounds, Metering::Fuel)?;
     let usual = usual(subject.decision);
     let first = subject.cases.iter().flat_map(|(_, cases)| cases).next();
-    let first = first.map_or(Value::Null, |case| case.asked.config.clone());
-    let plugin = plugin_of(&subject.file, first);
-    let own = plain.open(subject.decision, &plugin)?;
-    let counted = metered.open(subject.decision, &plugin)?;
-    let other = plain.open(subject.decision, &stock_plugin(stock, usual))?;
+    let (config, lookups) =
+        first.map_or((Value::Null, &[][..]), |case| (case.asked.config.clone(), &case.asked.lookups));
+    let plugin = plugin_of(&subject.file, config);
+    let own = plain.open(subject.decision, &plugin, lookups)?;
+    let counted = metered.open(subject.decision, &plugin, lookups)?;
+    let other = plain.open(subject.decision, &stock_plugin(stock, usual), &[])?;
     let mut all = Vec::new();
     let mut answered = true;
     println!(
@@ -43,8 +44,9 @@ pub(crate) fn bench(options: &Bench, stock: Stock) -> Result<bool, CommandError>
         "p50 µs", "p90 µs", "p99 µs", "max µs", "fuel", "KiB", "ratio"
     );
     for case in subject.cases.iter().flat_map(|(_, cases)| cases) {
-        let fuel = ask(&mut counted.anew(&case.asked.config)?, &case.asked).fuel;
-        let cost = measure(own.anew(&case.asked.config)?, other.anew(&Value::Null)?, case, options.calls);
+        let (config, lookups) = (&case.asked.config, &case.asked.lookups);
+        let fuel = ask(&mut counted.anew(config, lookups)?, &case.asked).fuel;
+        let cost = measure(own.anew(config, lookups)?, other.anew(&Value::Null, &[])?, case, options.calls);
         answered &= !cost.own.is_empty();
         println!("{}", row(case, &cost, fuel));
         all.extend_from_slice(&cost.own);

@@ -72,7 +72,7 @@ fn tried(workshop: &Workshop, file: &Path, found: &Inspection, wanted: Option<De
     let decisions = wanted.map_or_else(|| found.decisions.clone(), |wanted| vec![wanted]);
     let mut problems = Vec::new();
     for decision in decisions {
-        match workshop.open(decision, &plugin_of(file, Value::Null)) {
+        match workshop.open(decision, &plugin_of(file, Value::Null), &[]) {
             Ok(sandbox) => {
                 println!("  is         {} {}", sandbox.plugin().name(), sandbox.plugin().version());
             }

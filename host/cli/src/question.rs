@@ -23,6 +23,8 @@ use tidegate_types::{MediaKind, NodeId, PersonId, Place, ProducerId, Secret, Sha
 pub(crate) struct Asked {
     /// The policy's configuration.
     pub(crate) config: Value,
+    /// The lookups that it is told of.
+    pub(crate) lookups: Vec<String>,
     /// The shards; none for authorize.
     pub(crate) rows: Vec<ShardRow>,
     pub(crate) body: QuestionBody,
@@ -69,7 +71,13 @@ pub(crate) trait Form: DeserializeOwned + cases::Request {
 /// The question of a case.
 pub(crate) fn asked<F: Form, E>(case: &Case<F, E>) -> Asked {
     let rows: Vec<ShardRow> = (0..).zip(&case.cluster).map(|(handle, row)| shard_row(handle, row)).collect();
-    Asked { config: case.config.clone(), body: case.request.body(&rows), rows, repeat: case.repeat }
+    Asked {
+        config: case.config.clone(),
+        lookups: case.lookups.clone(),
+        body: case.request.body(&rows),
+        rows,
+        repeat: case.repeat,
+    }
 }
 
 /// A host's columns by the names that they have in the SDK; one that the SDK has no word for is 0.

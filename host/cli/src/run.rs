@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Run, stock: Stock) -> Result<bool, CommandError> {
         Decision::Share => read::<ShareForm>(options)?,
     };
     let plugin = plugin_of(&options.file, asked.config.clone());
-    let mut pair = Pair::open(stock, &options.bounds, decision, &plugin)?;
+    let mut pair = Pair::open(stock, &options.bounds, decision, &plugin, &asked.lookups)?;
     let (told, answered) = answer(&asked, &mut pair);
     println!("{told:#}");
     Ok(answered)
@@ -107,7 +107,7 @@ fn form<F: Form>(text: &str) -> Result<Case<F, Value>, CaseError> {
     }
     let whole: Surrounded<F> = parse(text)?;
     let case = unnamed(whole.request, whole.cluster, whole.config);
-    Ok(Case { repeat: whole.repeat, ..case })
+    Ok(Case { repeat: whole.repeat, lookups: whole.lookups, ..case })
 }
 
 /// A case, with or without name and expectation.
@@ -118,6 +118,8 @@ struct Surrounded<F> {
     _name: Option<String>,
     #[serde(default)]
     config: Value,
+    #[serde(default)]
+    lookups: Vec<String>,
     #[serde(default, deserialize_with = "shards::<F, _>")]
     cluster: Vec<Row>,
     request: F,
@@ -132,7 +134,8 @@ const fn once() -> u32 {
 }
 
 fn unnamed<F>(request: F, cluster: Vec<Row>, config: Value) -> Case<F, Value> {
-    Case { name: String::new(), config, cluster, request, repeat: 1, expect: Value::Null }
+    let (name, lookups) = (String::new(), Vec::new());
+    Case { name, config, lookups, cluster, request, repeat: 1, expect: Value::Null }
 }
 
 /// A file's text, or that of standard input for `-`.

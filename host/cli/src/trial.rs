@@ -44,7 +44,7 @@ pub(crate) fn test(options: &Test, stock: Stock) -> Result<bool, CommandError> {
 fn judge(source: &mut Fresh<'_>, case: &Expected) -> Result<Vec<String>, CommandError> {
     let mut last = Failure::Deadline;
     for _ in 0..ATTEMPTS {
-        let mut sandbox = match source.sandbox(&case.asked.config) {
+        let mut sandbox = match source.sandbox(&case.asked.config, &case.asked.lookups) {
             Ok(sandbox) => sandbox,
             Err(error @ LoadError::Configuration { .. }) => return Ok(vec![error.to_string()]),
             Err(error) => return Err(error.into()),
@@ -83,12 +83,17 @@ pub(crate) struct Fresh<'a> {
 }
 
 impl Fresh<'_> {
-    pub(crate) fn sandbox(&mut self, configuration: &Value) -> Result<Sandbox, LoadError> {
+    pub(crate) fn sandbox(
+        &mut self,
+        configuration: &Value,
+        lookups: &[String],
+    ) -> Result<Sandbox, LoadError> {
         if let Some(first) = &self.first {
-            return first.anew(configuration);
+            return first.anew(configuration, lookups);
         }
-        let first = self.workshop.open(self.decision, &plugin_of(self.file, configuration.clone()))?;
-        let fresh = first.anew(configuration);
+        let plugin = plugin_of(self.file, configuration.clone());
+        let first = self.workshop.open(self.decision, &plugin, lookups)?;
+        let fresh = first.anew(configuration, lookups);
         self.first = Some(first);
         fresh
     }

@@ -103,12 +103,23 @@ impl Loader {
     /// # Errors
     /// Says which file, what was wanted, what was found and what to do.
     pub fn load(&self, decision: Decision, config: &PluginConfig) -> Result<Plugin, LoadError> {
+        self.load_told(decision, config, &self.lookups)
+    }
+
+    /// The same, telling it of these lookups.
+    pub(crate) fn load_told(
+        &self,
+        decision: Decision,
+        config: &PluginConfig,
+        lookups: &[String],
+    ) -> Result<Plugin, LoadError> {
         let origin = config.source.label();
         let bytes: Arc<[u8]> = read(&config.source)?.into();
         let component = self.compile(&origin, &bytes)?;
         self.check(&origin, decision, &component)?;
         check_memory(&origin, decision, &component, self.memory_of(config))?;
         let mut plugin = self.link(decision, config, &component, &bytes)?;
+        plugin.lookups = lookups.to_vec();
         plugin.introduce()?;
         Ok(plugin)
     }
@@ -363,9 +374,14 @@ impl Plugin {
     }
 
     /// The same component, with another configuration and nothing remembered.
-    pub(crate) fn anew(&self, configuration: &serde_json::Value) -> Result<Self, LoadError> {
+    pub(crate) fn anew(
+        &self,
+        configuration: &serde_json::Value,
+        lookups: &[String],
+    ) -> Result<Self, LoadError> {
         let mut plugin = Self {
             configuration: configuration.to_string(),
+            lookups: lookups.to_vec(),
             shared: Shared::new(self.label.clone()),
             ..self.clone()
         };

@@ -56,12 +56,17 @@ impl Workshop {
         self.loader.inspect(source)
     }
 
-    /// Loads a plugin as a host does.
+    /// Loads a plugin as a host does that has these lookups.
     ///
     /// # Errors
     /// Why a host would not put it in force, and what to do.
-    pub fn open(&self, decision: Decision, plugin: &PluginConfig) -> Result<Sandbox, LoadError> {
-        let loaded = self.loader.load(decision, plugin)?;
+    pub fn open(
+        &self,
+        decision: Decision,
+        plugin: &PluginConfig,
+        lookups: &[String],
+    ) -> Result<Sandbox, LoadError> {
+        let loaded = self.loader.load_told(decision, plugin, lookups)?;
         let deadline = self.deadlines.of(decision);
         Ok(Sandbox::new(loaded, plugin.clone(), deadline, self.ticker.clone()))
     }
@@ -97,14 +102,14 @@ impl Sandbox {
         Self { seat, recorder, mirror: Mutex::default(), deadline, ticker }
     }
 
-    /// The same component with a configuration of its own and nothing remembered: neither instance, nor store, nor
-    /// cluster. It is not compiled again.
+    /// The same component with a configuration and lookups of its own and nothing remembered: neither instance, nor
+    /// store, nor cluster. It is not compiled again.
     ///
     /// # Errors
     /// When the plugin does not accept the configuration.
-    pub fn anew(&self, configuration: &serde_json::Value) -> Result<Self, LoadError> {
+    pub fn anew(&self, configuration: &serde_json::Value, lookups: &[String]) -> Result<Self, LoadError> {
         let generation = self.seat.generation();
-        let plugin = generation.plugin.anew(configuration)?;
+        let plugin = generation.plugin.anew(configuration, lookups)?;
         let config = PluginConfig { configuration: configuration.clone(), ..generation.config.clone() };
         Ok(Self::new(plugin, config, self.deadline, self.ticker.clone()))
     }

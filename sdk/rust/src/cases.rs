@@ -14,9 +14,9 @@
 //!
 //! Whatever a request leaves out is empty or zero. An expectation names only what matters: `{"grant": {}}` is content
 //! with any grant. For `allocate` and `balance`, `cluster` lists the shards by the names of their columns:
-//! `"cluster": [{ "egress": 300 }, { "egress": 100, "region": "north" }]`. For `share` people and tracks stand in the request,
-//! in the order of their rows. `repeat` asks so often, and the last answer
-//! counts.
+//! `"cluster": [{ "egress": 300 }, { "egress": 100, "region": "north" }]`. For `share` people and tracks stand in the
+//! request, in the order of their rows. `lookups` names what the host can look up, for a `configure` that asks;
+//! `repeat` asks so often, and the last answer counts.
 //!
 //! One test runs them all:
 //!

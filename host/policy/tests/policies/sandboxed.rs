@@ -23,7 +23,7 @@ fn misdeeds_end_as_in_a_host_and_the_next_answer_is_sound() {
             continue;
         }
         let component = plugin("hostile", guest.build());
-        let mut sandbox = workshop.open(Decision::Authorize, &component).expect("it starts");
+        let mut sandbox = workshop.open(Decision::Authorize, &component, &[]).expect("it starts");
         assert_eq!(sandbox.ask(&join(1)).result, Err(failure), "{name}");
         assert_eq!(sandbox.ask(&join(0)).result, refused(), "{name}");
     }
@@ -32,7 +32,7 @@ fn misdeeds_end_as_in_a_host_and_the_next_answer_is_sound() {
 #[test]
 fn a_need_is_given_as_it_is() {
     let mut sandbox = workshop(Metering::Off)
-        .open(Decision::Authorize, &plugin("needing", answers(NEED).build()))
+        .open(Decision::Authorize, &plugin("needing", answers(NEED).build()), &[])
         .expect("it starts");
     let need = AuthorizeAnswer::Need { lookup: "table".into(), key: "key".into() };
     assert_eq!(sandbox.ask(&join(1)).result, Ok(AnswerBody::Authorize(need)));
@@ -44,7 +44,7 @@ fn fuel_is_counted_alike_each_time_and_memory_as_it_stands() {
     let component = plugin("growing", grows.build());
     let workshop = workshop(Metering::Fuel);
     let spent = || {
-        let mut sandbox = workshop.open(Decision::Authorize, &component).expect("it starts");
+        let mut sandbox = workshop.open(Decision::Authorize, &component, &[]).expect("it starts");
         let small = sandbox.ask(&join(0));
         let large = sandbox.ask(&join(1));
         let pages = |came: &tidegate_policy::sandbox::Asked| came.memory_bytes / 65_536;
@@ -55,7 +55,7 @@ fn fuel_is_counted_alike_each_time_and_memory_as_it_stands() {
     assert!(small > 0 && large > small, "{small} {large}");
     assert_eq!(spent(), (small, large));
     let plain = self::workshop(Metering::Off);
-    let mut uncounted = plain.open(Decision::Authorize, &component).expect("it starts");
+    let mut uncounted = plain.open(Decision::Authorize, &component, &[]).expect("it starts");
     assert_eq!(uncounted.ask(&join(0)).fuel, None);
 }
 
@@ -68,10 +68,10 @@ fn what_was_told_and_remembered_ends_with_the_sandbox() {
         values: [0; Column::ALL.len()],
     };
     let component = plugin("placing", Guest::new(Decision::Allocate).build());
-    let mut sandbox = workshop(Metering::Off).open(Decision::Allocate, &component).expect("it starts");
+    let mut sandbox = workshop(Metering::Off).open(Decision::Allocate, &component, &[]).expect("it starts");
     sandbox.feed(Feed::Reset { generation: 1, rows: vec![row(7)] });
     assert_eq!(shard(sandbox.ask(&place()).result), Ok(7));
-    let mut anew = sandbox.anew(&serde_json::Value::Null).expect("it starts again");
+    let mut anew = sandbox.anew(&serde_json::Value::Null, &[]).expect("it starts again");
     assert_eq!(shard(anew.ask(&place()).result), Err(Failure::Stale), "row 0 is of another cluster");
 }
 

@@ -30,6 +30,9 @@ pub struct Case<R, E> {
     /// The policy's configuration.
     #[serde(default)]
     pub config: Value,
+    /// Names of the lookups that the host has; only authorize can need any.
+    #[serde(default)]
+    pub lookups: Vec<String>,
     /// The shards, in the order of their row handles; authorize sees none.
     #[serde(default, deserialize_with = "shards::<R, _>")]
     pub cluster: Vec<Row>,

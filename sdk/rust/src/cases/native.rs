@@ -19,7 +19,7 @@ use std::path::Path;
 /// If an answer is not as expected, a file has a mistake or there is none; the message says where.
 pub fn authorize<T: Authorize + Seated>(folder: impl AsRef<Path>) {
     run(folder.as_ref(), |case: AuthorizeCase| {
-        configure::<T>("authorize", &case.config)?;
+        configure::<T>("authorize", &case.config, &case.lookups)?;
         let request = case.request.request();
         let answer = repeated(case.repeat, || T::seat(|policy| policy.authorize(&request)));
         Ok(answer::of_authorize(&answer))
@@ -32,7 +32,7 @@ pub fn authorize<T: Authorize + Seated>(folder: impl AsRef<Path>) {
 /// As [`authorize`].
 pub fn allocate<T: Allocate + Seated>(folder: impl AsRef<Path>) {
     run(folder.as_ref(), |case: PlaceCase| {
-        configure::<T>("allocate", &case.config)?;
+        configure::<T>("allocate", &case.config, &case.lookups)?;
         let (request, cluster) = (case.request.request(), cluster(&case.cluster));
         let answer = repeated(case.repeat, || T::seat(|policy| policy.place(&request, &cluster)));
         Ok(answer::of_place(&answer))
@@ -45,7 +45,7 @@ pub fn allocate<T: Allocate + Seated>(folder: impl AsRef<Path>) {
 /// As [`authorize`].
 pub fn balance<T: Balance + Seated>(folder: impl AsRef<Path>) {
     run(folder.as_ref(), |case: BalanceCase| {
-        configure::<T>("balance", &case.config)?;
+        configure::<T>("balance", &case.config, &case.lookups)?;
         let (request, cluster) = (case.request.request(), cluster(&case.cluster));
         let wishes = repeated(case.repeat, || T::seat(|policy| policy.balance(&request, &cluster)));
         Ok(answer::of_balance(&wishes))
@@ -58,15 +58,19 @@ pub fn balance<T: Balance + Seated>(folder: impl AsRef<Path>) {
 /// As [`authorize`].
 pub fn share<T: Share + Seated>(folder: impl AsRef<Path>) {
     run(folder.as_ref(), |case: ShareCase| {
-        configure::<T>("share", &case.config)?;
+        configure::<T>("share", &case.config, &case.lookups)?;
         let room = case.request.request();
         let shares = repeated(case.repeat, || T::seat(|policy| policy.share(&room)));
         Ok(answer::of_share(&shares))
     });
 }
 
-fn configure<T: Seated>(decision: &str, config: &Value) -> Result<(), String> {
-    let setup = Setup { decision: decision.to_owned(), ..Setup::with_configuration(config) };
+fn configure<T: Seated>(decision: &str, config: &Value, lookups: &[String]) -> Result<(), String> {
+    let setup = Setup {
+        decision: decision.to_owned(),
+        lookups: lookups.to_vec(),
+        ..Setup::with_configuration(config)
+    };
     T::seat(|policy| policy.configure(&setup)).map_err(|problems| {
         let told = problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message));
         format!("the policy does not accept `config`: {}", told.collect::<Vec<_>>().join("; "))
