@@ -342,11 +342,13 @@ fn first(claims: &[Claim]) -> Option<usize> {
     (0..claims.len()).min_by_key(|index| (std::cmp::Reverse(claims[*index].rank), *index))
 }
 
-/// Gives whoever has nothing its lowest layer, then everyone all its frames.
+/// Gives whoever has nothing its lowest layer, then everyone all its frames. Who has come to be first since the last
+/// division gets it whatever there is, and others give way.
 fn spread(now: Instant, room: u64, claims: &mut [Claim]) {
     if let Some(first) = first(claims).filter(|first| claims[*first].at.is_none()) {
         claims[first].at = Some(0);
         claims[first].share.raised = Some(now);
+        step_down(now, room, claims);
     }
     while rise(now, room, claims, |claim| claim.height(claim.next()) <= Some(SMALLEST)) {}
 }

@@ -43,6 +43,8 @@ pub const START: Bitrate = Bitrate::from_kbps(600);
 /// Until the peer tells anything packets are paced as if the way carried this: all layers are allowed then, and replays
 /// run ahead of time, so what leaves in the first round trip would otherwise be a queue of seconds on a narrow way.
 const OPENING: Bitrate = Bitrate::from_kbps(4_000);
+/// Who has told nothing by then never will, and is not held back any longer.
+const OPENING_US: i64 = 500_000;
 /// The estimate's bounds.
 const LEAST: Bitrate = Bitrate::from_kbps(50);
 const MOST: Bitrate = Bitrate::from_kbps(100_000);
@@ -165,15 +167,27 @@ impl Bandwidth {
             return now;
         }
         let now_us = self.micros(now);
-        if self.heard == Heard::Nothing && self.unanswered_us.is_none() {
-            self.pacer.set(Some(bps_of(OPENING)));
-            self.probes.open(now_us);
+        if self.heard == Heard::Nothing {
+            self.open(now_us);
         }
         let at_us = self.pacer.stamp(now_us, bytes, lane);
         if let Some(sequence) = sequence {
             self.note(at_us, sequence, bytes);
         }
         if at_us == now_us { now } else { self.origin + Duration::from_micros(at_us as u64) }
+    }
+
+    /// A packet leaves that the peer could tell of, and has told of none so far.
+    fn open(&mut self, now_us: i64) {
+        match self.unanswered_us {
+            None => {
+                self.pacer.set(Some(bps_of(OPENING)));
+                self.probes.open(now_us);
+            }
+            // What waits is not overtaken.
+            Some(since) if now_us - since > OPENING_US => self.pacer.set(Some(f64::INFINITY)),
+            Some(_) => {}
+        }
     }
 
     /// Whether so many bytes may go out again now: repairs take a share of the estimate.

@@ -85,6 +85,12 @@ mod tests {
         assert!(times.chunk_by(|one, next| one == next).all(|run| run.len() <= 6));
         assert_eq!(pacer.stamp(now_us, 100, Lane::Audio), now_us);
         assert_eq!(pacer.stamp(now_us, 1_200, Lane::Repair), now_us);
+        pacer.set(Some(f64::INFINITY));
+        let next = pacer.stamp(now_us, 1_200, Lane::Video);
+        assert!((times[59]..times[59] + 20_000).contains(&next), "nothing overtakes what waits: {next}");
+        let now_us = next + 20_000;
+        assert!((0..10_000).all(|_| pacer.stamp(now_us, 1_200, Lane::Video) == now_us), "no bound, no wait");
+        pacer.set(Some(1e6));
         let flood = (0..1_000).map(|_| pacer.stamp(now_us, 1_200, Lane::Video)).max();
         assert!(flood.is_some_and(|at| at - now_us <= 260_000), "{flood:?}");
     }

@@ -12,8 +12,7 @@ const SCHEMA: &str = r#"{
       "description": "The most people of one room.",
       "type": "integer",
       "minimum": 1,
-      "maximum": 1000,
-      "default": 8
+      "maximum": 1000
     }
   }
 }"#;
