@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_types::RequestNumber;
 
 /// What is written is in the file after this at the latest.
@@ -90,14 +90,22 @@ impl Book {
     pub(crate) fn keep(&mut self, slips: &Receiver<Slip>) {
         // Without the right to it, it writes at the host's own priority.
         let _ = rustix::process::setpriority_process(None, 10);
+        let mut flushed = Instant::now();
         loop {
-            let written = match slips.recv_timeout(FLUSHED_EVERY) {
-                Ok(slip) => {
-                    self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-                    self.write(&slip)
+            let wait = FLUSHED_EVERY.saturating_sub(flushed.elapsed());
+            // However much there is to write: who reads along wants to see it.
+            let written = if wait.is_zero() {
+                flushed = Instant::now();
+                self.flush()
+            } else {
+                match slips.recv_timeout(wait) {
+                    Ok(slip) => {
+                        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                        self.write(&slip)
+                    }
+                    Err(RecvTimeoutError::Timeout) => Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => break,
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => break,
             };
             if let Err(error) = written {
                 tracing::error!(path = %self.path.display(), %error, "the record ends here: it cannot be written");
