@@ -1,15 +1,15 @@
 //! A program that finds a value: the key on its standard input or in an argument, the value on its standard output.
 //! Knows nothing of when it is run.
 //!
-//! It has no shell, no environment and the root folder; it ends in time or is killed with all that it started, and more
-//! output than is allowed ends it, too.
+//! It has no shell, no environment and the root folder; it ends in time or is killed, and more output than is allowed ends
+//! it, too. What it started ends with it, however it ended. No key is taken for an option.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tidegate_types::decision::LookupError;
 
@@ -31,7 +31,7 @@ pub(crate) struct Command {
 impl Command {
     /// Runs it, and blocks until it has ended or `deadline` is over.
     pub(crate) fn run(&self, key: &str, deadline: Instant) -> Result<Vec<u8>, LookupError> {
-        if key.contains('\0') {
+        if key.contains('\0') || key.starts_with('-') && self.takes_options_from_keys() {
             return Err(LookupError::BadKey);
         }
         let mut running = self.start(key)?;
@@ -47,6 +47,12 @@ impl Command {
             value.pop();
         }
         Ok(value)
+    }
+
+    /// An argument begins with the key, and none before it says that options end there.
+    fn takes_options_from_keys(&self) -> bool {
+        let mut arguments = self.program.iter().skip(1).take_while(|argument| *argument != "--");
+        arguments.any(|argument| argument.starts_with(PLACE))
     }
 
     fn start(&self, key: &str) -> Result<Running, LookupError> {
@@ -105,10 +111,12 @@ struct Running {
 impl Running {
     /// Waits for its end; its exit code, if it was not killed.
     fn end(&mut self, deadline: Instant) -> Result<Option<i32>, LookupError> {
+        let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
-            if let Some(status) = self.child.try_wait().map_err(|_| LookupError::Failed)? {
-                self.ended = true;
-                return Ok(status.code());
+            // It is not waited for before its group is killed: until then its number is nobody else's.
+            let leader = self.leader().ok_or(LookupError::Failed)?;
+            if waitid(WaitId::Pid(leader), looks).map_err(|_| LookupError::Failed)?.is_some() {
+                return self.kill().map(|status| status.code()).map_err(|_| LookupError::Failed);
             }
             if Instant::now() >= deadline {
                 return Err(LookupError::Timeout);
@@ -116,15 +124,27 @@ impl Running {
             std::thread::sleep(GLANCE);
         }
     }
+
+    fn leader(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Ends it and all that it started; how it ended, if it had already.
+    fn kill(&mut self) -> std::io::Result<ExitStatus> {
+        if let Some(leader) = self.leader() {
+            // It fails where nobody is left.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+        self.ended = true;
+        self.child.wait()
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let leader = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let (false, Some(leader)) = (self.ended, leader) {
-            // Where it has ended by itself and left others behind, these are still of its group.
-            let _ = kill_process_group(leader, Signal::KILL);
-            let _ = self.child.wait();
+        if !self.ended {
+            // Its end tells nothing any more.
+            let _ = self.kill();
         }
     }
 }
@@ -169,9 +189,33 @@ mod tests {
         let began = Instant::now();
         assert_eq!(shell(&script, "", Duration::from_secs(2)), Err(LookupError::Timeout));
         assert!(began.elapsed() < LONG);
-        let pid = std::fs::read_to_string(&left).expect("it was started");
-        std::fs::remove_file(&left).expect("it is there");
-        // Gone, or dead and not yet waited for by whoever inherits it.
+        assert_gone(&left, began);
+    }
+
+    #[test]
+    fn what_it_leaves_behind_ends_with_it() {
+        let left = std::env::temp_dir().join(format!("tidegate-left-{}", std::process::id()));
+        let script = format!("sleep 1000 >/dev/null & echo $! > {}; echo found", left.display());
+        assert_eq!(shell(&script, "", LONG), Ok("found".into()));
+        assert_gone(&left, Instant::now());
+    }
+
+    #[test]
+    fn a_key_is_no_option() {
+        let ask = |arguments: &[&str], key: &str| {
+            let program = ["/bin/echo"].iter().chain(arguments).map(|one| (*one).to_owned()).collect();
+            Command { program, most_bytes: 100 }.run(key, Instant::now() + LONG)
+        };
+        assert_eq!(ask(&["{key}"], "-n"), Err(LookupError::BadKey));
+        assert_eq!(ask(&["{key}"], "n"), Ok(b"n".to_vec()));
+        assert_eq!(ask(&["--", "{key}"], "-n"), Ok(b"-- -n".to_vec()));
+        assert_eq!(ask(&["key={key}"], "-n"), Ok(b"key=-n".to_vec()));
+    }
+
+    /// The process whose number stands in the file is gone, or dead and not yet waited for by whoever inherits it.
+    fn assert_gone(file: &std::path::Path, began: Instant) {
+        let pid = std::fs::read_to_string(file).expect("it was started");
+        std::fs::remove_file(file).expect("it is there");
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         while !stat().is_empty() && !stat().contains(") Z ") {
             assert!(began.elapsed() < LONG, "{}", stat());
