@@ -177,12 +177,13 @@ impl Fetched {
     }
 
     async fn fetch(&self, key: &str) -> Found {
+        // From now on, not from its turn: a program must not outlive the permit that it runs by.
+        let deadline = Instant::now() + self.timeout;
         let _permit = self.permits.acquire().await.map_err(|_| LookupError::Failed)?;
         let bytes = match &self.origin {
             Origin::Http(server) => server.get(key).await?,
             Origin::Command(command) => {
-                let (command, key, deadline) =
-                    (command.clone(), key.to_owned(), Instant::now() + self.timeout);
+                let (command, key) = (command.clone(), key.to_owned());
                 let run = tokio::task::spawn_blocking(move || command.run(&key, deadline));
                 run.await.map_err(|_| LookupError::Failed)??
             }
