@@ -41,9 +41,10 @@ const NEVER_REACHED: [(&str, &[&str]); 5] = [
 ];
 
 /// A heavy dependency and the only packages of ours that may name it.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("wasmtime", &["tidegate-policy"]),
     ("axum", &["tidegate-control"]),
+    ("hyper", &["tidegate-lookup"]),
     ("rtc-sdp", &["tidegate-control"]),
     ("tokio-rustls", &["tidegate-control", "tidegate-load", "tidegate-lookup"]),
     ("utoipa", &["tidegate-control"]),
