@@ -115,6 +115,7 @@ fn name_of(plugin: &PluginConfig) -> &'static str {
     match plugin.source {
         Source::Embedded { name, .. } => name,
         Source::Path(_) => "a file",
+        Source::Native(_) => "native code",
     }
 }
 

@@ -1,7 +1,6 @@
-//! A whole join: the request, its decisions, the transport, and a real ICE check and DTLS handshake until media may flow,
-//! by the real directory, real engines and a real peer. Two hosts that differ in their policies alone, native and
-//! components, are joined in turn. Knows nothing of sockets, SDP and queues: both would spend the same there, so that
-//! what policies cost would only be a smaller part.
+//! A join without sockets, SDP, queues and threads: the request, its decisions, the transport, and an ICE check and DTLS
+//! handshake until media may flow, by the real directory, real engines and a real peer in one thread. Two hosts that differ
+//! in their policies alone, native and components, are joined in turn. Knows nothing of what it leaves out; `doors.rs` does.
 //!
 //! ```text
 //! join ─▶ authorize ─▶ place ─▶ transport ─▶ connect ─▶ ICE, DTLS flights ─▶ connected      (timed, in turn)
@@ -10,8 +9,9 @@
 
 use crate::decisions::{spread, steady};
 use crate::native::{LeastLoaded, Steady, Token};
+use crate::pairs::{tell, turns};
 use crate::plugins::{allocator, authorizer, balancer, load, stock_plugin};
-use crate::table::{Bench, Row, at_hundredth, median, spent, time};
+use crate::table::{Bench, median, spent, time};
 use crate::tokens::{Signed, signed};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,8 +31,6 @@ const SHARDS: usize = 2;
 const PAIRS: usize = 2_000;
 /// Joins that are not counted: memory is made, code is read.
 const WARM_UP: usize = 50;
-/// At the median components may cost so much more, in permille.
-const TARGET_PERMILLE: f64 = 20.0;
 /// Virtual time from flight to flight, and until who left is forgotten.
 const FLIGHT: Duration = Duration::from_millis(1);
 const FORGOTTEN: Duration = Duration::from_secs(3);
@@ -40,7 +38,7 @@ const FORGOTTEN: Duration = Duration::from_secs(3);
 const FLIGHTS: usize = 100;
 
 pub fn measure(bench: &mut Bench) {
-    let name = "a whole join, DTLS handshake included (HS256, scan)";
+    let name = "a join without sockets, SDP and threads (CPU)";
     if !bench.wants(name) {
         return;
     }
@@ -52,6 +50,7 @@ pub fn measure(bench: &mut Bench) {
         balance: balancer(&of(Decision::Balance, &steady())),
         generation: 0,
         news: Default::default(),
+        took_ns: Default::default(),
     };
     let native = Policies {
         authorize: Box::new(Token { algorithm, key: &key }),
@@ -59,6 +58,7 @@ pub fn measure(bench: &mut Bench) {
         balance: Box::<Steady>::default(),
         generation: 0,
         news: Default::default(),
+        took_ns: Default::default(),
     };
     // One certificate each for hosts and peers: making one costs more than all else about a join.
     let (ours, theirs) = (host::association(), host::association());
@@ -66,8 +66,7 @@ pub fn measure(bench: &mut Bench) {
     let mut took = [Vec::new(), Vec::new()];
     let pairs = if bench.measures { WARM_UP + PAIRS } else { 1 };
     for pair in 0..pairs {
-        // Each goes first as often as the other.
-        for turn in [pair % 2, 1 - pair % 2] {
+        for turn in turns(pair) {
             let span = hosts[turn].join(pair, &theirs, &token);
             hosts[turn].leave(pair);
             if pair >= WARM_UP {
@@ -76,37 +75,18 @@ pub fn measure(bench: &mut Bench) {
         }
     }
     if bench.measures {
-        tell(bench, name, &took);
+        tell(bench, name, &took, None);
+        tell_questions(&hosts);
     }
 }
 
-/// The medians, and the median of what the pairs differ by with the bounds that hold it in 95 of 100 runs (by the signs
-/// of the differences, whatever their distribution).
-fn tell(bench: &mut Bench, name: &str, took: &[Vec<f64>; 2]) {
-    let [native, wasm] = took;
-    let middle = median(native.clone());
-    let mut differences: Vec<f64> =
-        native.iter().zip(wasm).map(|(native, wasm)| (wasm - native) / middle * 1e3).collect();
-    differences.sort_by(f64::total_cmp);
-    let (half, spread) = (differences.len() / 2, (0.98 * (differences.len() as f64).sqrt()) as usize);
-    let permille = differences[half];
-    let percent = |permille: f64| format!("{:+.2}%", permille / 10.0);
-    bench.tell(Row {
-        name: name.into(),
-        native: time(middle),
-        wasm: time(median(wasm.clone())),
-        ratio: percent(permille),
-        target: percent(TARGET_PERMILLE),
-        over: permille > TARGET_PERMILLE,
-    });
-    println!(
-        "  {} pairs: the median difference lies between {} and {}; half of all pairs between {} and {}",
-        differences.len(),
-        percent(differences[half - spread]),
-        percent(differences[(half + spread).min(differences.len() - 1)]),
-        percent(at_hundredth(differences.clone(), 25)),
-        percent(at_hundredth(differences.clone(), 75)),
-    );
+/// What the difference is made of: each question of a join, with what was told before it, where it is asked.
+fn tell_questions([native, wasm]: &[Host<'_>; 2]) {
+    for decision in [Decision::Authorize, Decision::Allocate] {
+        let of = |host: &Host<'_>| time(median(host.policies.took_ns[decision as usize].clone()));
+        let asked = wasm.policies.took_ns[decision as usize].len() as f64 / (WARM_UP + PAIRS) as f64;
+        println!("  {}: {} and {}, {asked:.2} questions a join", decision.name(), of(native), of(wasm));
+    }
 }
 
 /// Who decides. As the runtime does, each is told of the cluster when it is asked next, at once of all that changed.
@@ -117,6 +97,8 @@ struct Policies<'a> {
     generation: u64,
     /// What allocate has not heard yet, and what balance has not.
     news: [Vec<CellChange>; 2],
+    /// What each question took, in nanoseconds, by decision.
+    took_ns: [Vec<f64>; Decision::ALL.len()],
 }
 
 /// Tells one what it has not heard.
@@ -144,6 +126,8 @@ impl Policies<'_> {
     }
 
     fn decide(&mut self, question: &Question) -> Answer {
+        let began = Instant::now();
+        let before = spent(began);
         let [for_allocate, for_balance] = &mut self.news;
         let result = match &question.body {
             QuestionBody::Authorize(request) => self.authorize.authorize(request).map(AnswerBody::Authorize),
@@ -157,6 +141,7 @@ impl Policies<'_> {
             }
             QuestionBody::Share(_) => unreachable!("nobody is asked how bit rates divide"),
         };
+        self.took_ns[question.body.decision() as usize].push((spent(began) - before).as_nanos() as f64);
         Answer { number: question.number, result }
     }
 }

@@ -35,6 +35,9 @@ pub(crate) fn policies(
     lookups: Option<Arc<dyn Lookups>>,
 ) -> Result<PolicyConfig, ComponentError> {
     let plugin = |decision| {
+        if let Some(native) = config.native.iter().find(|native| native.decision() == decision) {
+            return Ok(PluginConfig::new(Source::Native(native.clone())));
+        }
         let choice = config.policies.get(&decision).cloned();
         plugin(decision, choice.unwrap_or_else(|| PolicyChoice::unconfigured(String::new())))
     };

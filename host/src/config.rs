@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidegate_lookup::LookupConfig;
-use tidegate_policy::{OnFailures, RecordTo};
+use tidegate_policy::{Native, OnFailures, RecordTo};
 use tidegate_types::Secret;
 use tidegate_types::decision::{Decision, OnFailure};
 use tidegate_types::transport::SrtpProfile;
@@ -65,6 +65,8 @@ pub struct Config {
     pub policies: BTreeMap<Decision, PolicyChoice>,
     /// Asked after authorize's first, in this order, as long as nobody refuses.
     pub authorize_next: Vec<PolicyChoice>,
+    /// Native code that decides in the place of what `policies` names: for programs that have the host built in.
+    pub native: Vec<Native>,
     /// What becomes of a question that its policy does not answer.
     pub on_failure: OnFailures,
     /// What authorize may have looked up.
@@ -182,6 +184,7 @@ impl Config {
             shed_delay: Some(tidegate_media::shed::WATERMARK),
             policies: stock_policies(),
             authorize_next: Vec::new(),
+            native: Vec::new(),
             on_failure: OnFailures::usual(),
             lookups: Vec::new(),
             record: None,
@@ -224,6 +227,7 @@ impl Config {
                 .map(|ms| Duration::from_millis(ms.into())),
             policies,
             authorize_next,
+            native: Vec::new(),
             on_failure: on_failure(&options.on_failure),
             lookups: lookups(&options.lookup)?,
             record: options.record.map(|path| RecordTo {

@@ -38,6 +38,7 @@ mod worker;
 pub use options::{Kind, Options};
 pub use report::Report;
 pub use run::{RunError, run};
+pub use sdp::{Answer, AnswerError};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

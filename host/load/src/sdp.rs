@@ -150,16 +150,16 @@ fn write_video(text: &mut String) {
 
 /// What a bot takes from an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The host's side of the transport.
-    pub(crate) local: LocalTransport,
+    pub local: LocalTransport,
     /// The streams that the host sends, each with the SSRC of its repetitions.
-    pub(crate) streams: BTreeMap<u32, Option<u32>>,
+    pub streams: BTreeMap<u32, Option<u32>>,
 }
 
 /// Why an answer is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AnswerError {
+pub enum AnswerError {
     /// A line is missing or cannot be read.
     #[error("the host's answer lacks a usable {0}")]
     Lacks(&'static str),
@@ -167,7 +167,10 @@ pub(crate) enum AnswerError {
 
 impl Answer {
     /// Reads an answer.
-    pub(crate) fn read(text: &str) -> Result<Self, AnswerError> {
+    ///
+    /// # Errors
+    /// The line that it cannot do without.
+    pub fn read(text: &str) -> Result<Self, AnswerError> {
         let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let lacks = AnswerError::Lacks;
         let ufrag = value("a=ice-ufrag:").ok_or(lacks("a=ice-ufrag"))?;
@@ -185,7 +188,8 @@ impl Answer {
 
     /// The address to send media to: the one that the session uses where it is offered, else one of its family,
     /// else any.
-    pub(crate) fn engine(&self, session: IpAddr) -> Option<SocketAddr> {
+    #[must_use]
+    pub fn engine(&self, session: IpAddr) -> Option<SocketAddr> {
         let addresses = || self.local.candidates.iter().map(|candidate| candidate.address);
         addresses()
             .find(|address| address.ip() == session)

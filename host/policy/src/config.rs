@@ -1,6 +1,7 @@
 //! What an operator chooses about policies. Knows nothing of how a component runs.
 
 use crate::lookups::Lookups;
+use crate::native::Native;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -190,23 +191,27 @@ pub enum Source {
     },
     /// A file.
     Path(PathBuf),
+    /// No component: native code, which takes no configuration.
+    Native(Native),
 }
 
 impl Source {
-    /// `stock` or the path, as operators are told.
+    /// `stock`, the path or `native`, as operators are told.
     #[must_use]
     pub fn origin(&self) -> String {
         match self {
             Self::Embedded { .. } => "stock".into(),
             Self::Path(path) => path.display().to_string(),
+            Self::Native(_) => "native".into(),
         }
     }
 
-    /// What logs and errors call the plugin: the stock name or the path.
+    /// What logs and errors call the plugin: the stock or native name, or the path.
     pub(crate) fn label(&self) -> String {
         match self {
             Self::Embedded { name, .. } => (*name).into(),
             Self::Path(path) => path.display().to_string(),
+            Self::Native(native) => native.name().into(),
         }
     }
 }

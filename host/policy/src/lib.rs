@@ -40,6 +40,7 @@ mod limits;
 pub mod lookups;
 mod mask;
 mod meet;
+mod native;
 pub mod plugin;
 mod queue;
 mod record;
@@ -60,6 +61,7 @@ mod wasi;
 pub use config::{Deadlines, LARGEST_MEMORY_BYTES, OnFailures, PluginConfig, PolicyConfig, RecordTo, Source};
 pub use error::{LoadError, Problem};
 pub use lookups::{Lookups, Reply};
+pub use native::Native;
 pub use plugin::Clock;
 pub use replay::{
     Affected, Cost, Instead, Replay, ReplayError, Replayed, Seated, Survey, replay, run_of, survey,

@@ -11,13 +11,14 @@ use crate::bindings::exports::tidegate::policy::{
     allocation, authorization, balancing, cluster_feed, lifecycle, sharing,
 };
 use crate::compile::{Compiler, one_line};
-use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig};
+use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig, Source};
 use crate::engine::{self, COPIED_BYTES, FUEL};
 use crate::error::{LoadError, Problem};
 use crate::feed;
 use crate::host;
 use crate::imports::{HostState, Shared};
 use crate::instance::{Fed, Guest};
+use crate::native::Native;
 use crate::schema::Schema;
 use crate::source::{digest_of, read};
 use crate::tape::{Tape, Told};
@@ -29,6 +30,8 @@ use tidegate_types::decision::{Decision, Failure};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
+/// What stands where a component has its origin and its digest.
+const NATIVE: &str = "native";
 /// The version of the interface that this host offers.
 const OFFERED: &str = "1.0.0";
 /// What policies may import, besides types.
@@ -113,6 +116,9 @@ impl Loader {
         config: &PluginConfig,
         lookups: &[String],
     ) -> Result<Plugin, LoadError> {
+        if let Source::Native(native) = &config.source {
+            return self.native(decision, native);
+        }
         let origin = config.source.label();
         let bytes: Arc<[u8]> = read(&config.source)?.into();
         let component = self.compile(&origin, &bytes)?;
@@ -122,6 +128,35 @@ impl Loader {
         plugin.lookups = lookups.to_vec();
         plugin.introduce()?;
         Ok(plugin)
+    }
+
+    /// Nothing to read, to compile or to configure.
+    fn native(&self, decision: Decision, native: &Native) -> Result<Plugin, LoadError> {
+        let found = native.decision();
+        if found != decision {
+            return Err(LoadError::WrongWorld {
+                origin: native.name().to_owned(),
+                decision,
+                missing: format!("native {}", decision.name()),
+                exports: format!("native {}", found.name()),
+                fix: format!("it fits the decision {}: give it there", found.name()),
+            });
+        }
+        Ok(Plugin {
+            decision,
+            made: Made::Native(native.clone()),
+            shared: Shared::new(native.name().to_owned()),
+            label: native.name().to_owned(),
+            origin: NATIVE.to_owned(),
+            digest: NATIVE.to_owned(),
+            name: native.name().to_owned(),
+            version: String::new(),
+            configuration: serde_json::Value::Null.to_string(),
+            lookups: Vec::new(),
+            memory_bytes: 0,
+            metered: false,
+            clock: self.clock.clone(),
+        })
     }
 
     /// Compiles, without a look at what it is for.
@@ -167,11 +202,14 @@ impl Loader {
             |error: wasmtime::Error| LoadError::Invalid { origin: label.clone(), reason: one_line(&error) };
         let pre = self.with_stand_ins(component).and_then(|linker| linker.instantiate_pre(component));
         let pre = pre.map_err(invalid)?;
-        Ok(Plugin {
-            decision,
+        let linked = Linked {
             lifecycle: lifecycle::GuestIndices::new(&pre).map_err(invalid)?,
             entry: Entry::new(decision, &pre).map_err(invalid)?,
             pre,
+        };
+        Ok(Plugin {
+            decision,
+            made: Made::Component(linked),
             shared: Shared::new(label.clone()),
             label,
             origin: config.source.origin(),
@@ -300,6 +338,16 @@ pub enum Decider {
 }
 
 impl Decider {
+    /// What it decides.
+    pub(crate) const fn decision(&self) -> Decision {
+        match self {
+            Self::Authorize(_) => Decision::Authorize,
+            Self::Allocate(_) => Decision::Allocate,
+            Self::Balance(_) => Decision::Balance,
+            Self::Share(_) => Decision::Share,
+        }
+    }
+
     /// As any instance.
     pub(crate) fn instance(&mut self) -> &mut dyn host::Instance {
         match self {
@@ -318,6 +366,48 @@ impl Decider {
     }
 }
 
+/// What instances are made from.
+#[derive(Clone)]
+enum Made {
+    Component(Linked),
+    Native(Native),
+}
+
+/// A compiled component with its imports, and the exports that it is called through.
+#[derive(Clone)]
+struct Linked {
+    pre: InstancePre<HostState>,
+    lifecycle: lifecycle::GuestIndices,
+    entry: Entry,
+}
+
+impl Linked {
+    fn decider_of(
+        &self,
+        mut store: Store<HostState>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Decider> {
+        Ok(match &self.entry {
+            Entry::Authorize(decide) => {
+                let decide = decide.load(&mut store, instance)?;
+                Decider::Authorize(Box::new(Guest::new(store, decide)))
+            }
+            Entry::Allocate(feed, decide) => {
+                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
+                Decider::Allocate(Box::new(Guest::new(store, Fed { feed, decide })))
+            }
+            Entry::Balance(feed, decide) => {
+                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
+                Decider::Balance(Box::new(Guest::new(store, Fed { feed, decide })))
+            }
+            Entry::Share(decide) => {
+                let decide = decide.load(&mut store, instance)?;
+                Decider::Share(Box::new(Guest::new(store, decide)))
+            }
+        })
+    }
+}
+
 /// A plugin that was loaded for one decision.
 #[derive(Clone)]
 pub struct Plugin {
@@ -327,9 +417,7 @@ pub struct Plugin {
     digest: String,
     name: String,
     version: String,
-    pre: InstancePre<HostState>,
-    lifecycle: lifecycle::GuestIndices,
-    entry: Entry,
+    made: Made,
     shared: Arc<Shared>,
     configuration: String,
     lookups: Vec<String>,
@@ -357,13 +445,13 @@ impl Plugin {
         &self.version
     }
 
-    /// SHA-256 of the component, in lower-case hexadecimal.
+    /// SHA-256 of the component, in lower-case hexadecimal; `native` where there is none.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// `stock` or a path.
+    /// `stock`, a path, or `native`.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -431,38 +519,18 @@ impl Plugin {
     }
 
     fn instantiate(&self, tape: Tape, unix_ms: u64) -> Result<Decider, LoadError> {
-        let (mut store, instance) = self.open(RESTART_TIME, tape, unix_ms)?;
-        self.configure(&mut store, &instance)?;
-        self.decider_of(store, &instance).map_err(|error| self.failed(&error))
-    }
-
-    fn decider_of(
-        &self,
-        mut store: Store<HostState>,
-        instance: &wasmtime::component::Instance,
-    ) -> wasmtime::Result<Decider> {
-        Ok(match &self.entry {
-            Entry::Authorize(decide) => {
-                let decide = decide.load(&mut store, instance)?;
-                Decider::Authorize(Box::new(Guest::new(store, decide)))
-            }
-            Entry::Allocate(feed, decide) => {
-                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
-                Decider::Allocate(Box::new(Guest::new(store, Fed { feed, decide })))
-            }
-            Entry::Balance(feed, decide) => {
-                let (feed, decide) = (feed.load(&mut store, instance)?, decide.load(&mut store, instance)?);
-                Decider::Balance(Box::new(Guest::new(store, Fed { feed, decide })))
-            }
-            Entry::Share(decide) => {
-                let decide = decide.load(&mut store, instance)?;
-                Decider::Share(Box::new(Guest::new(store, decide)))
-            }
-        })
+        let linked = match &self.made {
+            Made::Native(native) => return Ok(native.decider()),
+            Made::Component(linked) => linked,
+        };
+        let (mut store, instance) = self.open(linked, RESTART_TIME, tape, unix_ms)?;
+        self.configure(linked, &mut store, &instance)?;
+        linked.decider_of(store, &instance).map_err(|error| self.failed(&error))
     }
 
     fn open(
         &self,
+        linked: &Linked,
         time: Duration,
         tape: Tape,
         unix_ms: u64,
@@ -477,7 +545,7 @@ impl Plugin {
             seed: 0,
             console: wasi::Console::default(),
         };
-        let mut store = Store::new(self.pre.engine(), state);
+        let mut store = Store::new(linked.pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(COPIED_BYTES);
         store.epoch_deadline_callback(|store| Ok(store.data().allowance.at_tick()));
@@ -487,19 +555,21 @@ impl Plugin {
         if self.metered {
             let _ = store.set_fuel(FUEL);
         }
-        let instance = self.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
+        let instance = linked.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
         Ok((store, instance))
     }
 
     /// Asks for name, version and schema, tries the configuration, and sees that the decision can be called, in an
     /// instance that is thrown away.
     fn introduce(&mut self) -> Result<(), LoadError> {
-        let (mut store, instance) = self.open(START_TIME, Tape::off(), self.unix_ms())?;
-        let lifecycle = self.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
+        let Made::Component(linked) = &self.made else { return Ok(()) };
+        let (mut store, instance) = self.open(linked, START_TIME, Tape::off(), self.unix_ms())?;
+        let lifecycle = linked.lifecycle.load(&mut store, &instance).map_err(|error| self.failed(&error))?;
         let description = lifecycle.call_describe(&mut store).map_err(|error| self.failed(&error))?;
         self.hold_against(&description.configuration_schema)?;
-        self.configure(&mut store, &instance)?;
-        self.decider_of(store, &instance)
+        self.configure(linked, &mut store, &instance)?;
+        linked
+            .decider_of(store, &instance)
             .map_err(|error| LoadError::Invalid { origin: self.label.clone(), reason: one_line(&error) })?;
         if ![&description.name, &description.version].into_iter().all(|text| is_name(text)) {
             let reason = format!("its name or version is longer than {NAME_BYTES} bytes, or not printable");
@@ -527,10 +597,11 @@ impl Plugin {
 
     fn configure(
         &self,
+        linked: &Linked,
         store: &mut Store<HostState>,
         instance: &wasmtime::component::Instance,
     ) -> Result<(), LoadError> {
-        let lifecycle = self.lifecycle.load(&mut *store, instance).map_err(|error| self.failed(&error))?;
+        let lifecycle = linked.lifecycle.load(&mut *store, instance).map_err(|error| self.failed(&error))?;
         let problems = self.setup(|setup| lifecycle.call_configure(store, setup));
         let problems = problems.map_err(|error| self.failed(&error))?;
         if problems.is_empty() {
@@ -544,7 +615,7 @@ impl Plugin {
 
     /// Lends all that an instance gets to know before its first decision.
     fn setup<R>(&self, tell: impl FnOnce(lifecycle::Setup<'_>) -> R) -> R {
-        let fed = !matches!(self.entry, Entry::Authorize(_) | Entry::Share(_));
+        let fed = matches!(self.decision, Decision::Allocate | Decision::Balance);
         let columns: Vec<_> = feed::columns()
             .filter(|_| fed)
             .map(|(name, unit)| lifecycle::OfferedColumn { name, unit })

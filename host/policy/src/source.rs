@@ -21,6 +21,10 @@ pub(crate) fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
         Source::Path(path) => read_file(path)
             .map(Cow::Owned)
             .map_err(|reason| LoadError::Unreadable { origin: path.display().to_string(), reason }),
+        Source::Native(native) => Err(LoadError::NotAComponent {
+            origin: native.name().to_owned(),
+            found: "native code".to_owned(),
+        }),
     }
 }
 

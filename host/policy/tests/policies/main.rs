@@ -8,6 +8,7 @@ mod fed;
 mod guest;
 mod lookups;
 mod misdeeds;
+mod native;
 mod recorded;
 mod refused;
 mod replayed;
