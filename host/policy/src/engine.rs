@@ -16,6 +16,10 @@ use wasmtime::{
 
 /// How often a running guest is checked against its deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// How often, while questions come or are answered: whoever woke beneath a running guest waits hardly longer than that.
+/// Half of it would cost a busy host more wakes, and twice as much those who wait half a millisecond.
+pub(crate) const LOOK: Duration = Duration::from_micros(200);
+const _: () = assert!(LOOK.as_nanos() < TICK.as_nanos());
 /// What one call may copy out of a guest, in bytes: an answer beyond it is not read.
 pub(crate) const COPIED_BYTES: usize = 1 << 20;
 

@@ -96,7 +96,7 @@ impl Loader {
         self
     }
 
-    /// The engine; its epoch is to be moved on by one each [`engine::TICK`].
+    /// The engine; its epoch is to be moved on by one each [`engine::TICK`] or sooner.
     pub(crate) const fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -548,7 +548,7 @@ impl Plugin {
         let mut store = Store::new(linked.pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(COPIED_BYTES);
-        store.epoch_deadline_callback(|store| Ok(store.data().allowance.at_tick()));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.at_tick()));
         store.set_epoch_deadline(1);
         // An engine that does not meter would answer with an error, whose making costs as much as the instance where
         // errors keep their backtraces.

@@ -4,13 +4,20 @@
 //! The question whose deadline comes first goes first, among the lanes that have a free seat. A lane has fewer
 //! seats than there are threads, so a plugin that uses up all its time leaves a thread for the others.
 
+use crate::allowance::BRIEF;
 use crate::config::Deadlines;
+use crate::engine::{LOOK, TICK};
 use crate::lookups::Begun;
 use crate::slot::Slot;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_types::decision::{Decision, Question};
+
+/// For how many looks of the tick a question or an answer counts as new: until a guest that began right after it has run
+/// for long enough to give way.
+const NEW_LOOKS: u32 = 3;
+const _: () = assert!(NEW_LOOKS as u128 * LOOK.as_nanos() >= BRIEF.as_nanos() + 2 * LOOK.as_nanos());
 
 /// One waiting question.
 pub(crate) struct Job {
@@ -50,6 +57,10 @@ impl Lane {
 struct State {
     lanes: [Lane; Decision::ALL.len()],
     running: usize,
+    /// For how many looks more someone may have woken beneath a guest.
+    stirred: u32,
+    /// The last look found nobody.
+    calm: bool,
     stopping: bool,
     closed: bool,
 }
@@ -61,6 +72,11 @@ impl State {
 
     fn busy(&self) -> bool {
         self.running > 0 || self.lanes.iter().any(|lane| !lane.waiting.is_empty())
+    }
+
+    /// A thread was woken, or is about to be.
+    fn stir(&mut self) {
+        self.stirred = NEW_LOOKS;
     }
 
     fn next(&mut self) -> Option<(Job, Slot)> {
@@ -101,6 +117,7 @@ impl Queue {
             return Err(job);
         }
         lane.waiting.push_back(job);
+        state.stir();
         drop(state);
         self.work.notify_one();
         if !was_busy {
@@ -119,6 +136,7 @@ impl Queue {
         let waiting = &mut state.lane(job.decision()).waiting;
         let at = waiting.partition_point(|other| other.deadline <= job.deadline);
         waiting.insert(at, job);
+        state.stir();
         drop(state);
         self.work.notify_one();
         if !was_busy {
@@ -145,12 +163,21 @@ impl Queue {
     pub(crate) fn give_back(&self, decision: Decision, slot: Slot) {
         let mut state = self.lock();
         state.running -= 1;
+        state.stir();
         state.lane(decision).free.push(slot);
     }
 
     /// How many wait for a decision.
     pub(crate) fn waiting(&self, decision: Decision) -> usize {
         self.lock().lane(decision).waiting.len()
+    }
+
+    /// Has anyone come or been answered within the last looks, of which this is one?
+    pub(crate) fn stirred(&self) -> bool {
+        let mut state = self.lock();
+        let stirred = state.stirred > 0;
+        state.stirred = state.stirred.saturating_sub(1);
+        stirred
     }
 
     /// Takes out all whose time is over.
@@ -183,16 +210,78 @@ impl Queue {
         self.tick.notify_all();
     }
 
-    /// Blocks while nothing waits or runs. False once closed.
-    pub(crate) fn until_busy(&self) -> bool {
+    /// How long until the next look; `None` once closed. Blocks while nothing waits or runs, and has not for a tick:
+    /// where questions follow each other, none has to wake anyone for the sake of time.
+    pub(crate) fn pause(&self) -> Option<Duration> {
         let mut state = self.lock();
+        if !state.busy() && !std::mem::replace(&mut state.calm, true) {
+            return (!state.closed).then_some(TICK);
+        }
         while !state.busy() && !state.closed {
             state = self.tick.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        !state.closed
+        state.calm = false;
+        (!state.closed).then_some(LOOK)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Job, NEW_LOOKS, Queue};
+    use crate::config::Deadlines;
+    use crate::engine::{LOOK, TICK};
+    use crate::slot::Slot;
+    use std::time::Instant;
+    use tidegate_types::RequestNumber;
+    use tidegate_types::decision::{Decision, Question, QuestionBody};
+    use tidegate_types::sharing::ShareRequest;
+
+    /// One that shares have a seat in.
+    fn queue() -> Queue {
+        let queue = Queue::new(1);
+        queue.seat(Decision::Share, Slot { desks: Vec::new() });
+        queue
+    }
+
+    fn push(queue: &Queue) {
+        let body = QuestionBody::Share(Box::<ShareRequest>::default());
+        let question = Question { number: RequestNumber(1), body };
+        assert!(queue.push(Job::new(question, Instant::now(), Deadlines::usual())).is_ok());
+    }
+
+    #[test]
+    fn a_question_and_its_answer_are_new_for_some_looks() {
+        let queue = queue();
+        let new = || (0..NEW_LOOKS).all(|_| queue.stirred()) && !queue.stirred();
+        assert!(!queue.stirred());
+        push(&queue);
+        assert!(new(), "a question");
+        let (_, slot) = queue.take().expect("it waits and there is a seat");
+        assert!(!queue.stirred(), "whoever took it is awake");
+        queue.give_back(Decision::Share, slot);
+        assert!(new(), "an answer");
+    }
+
+    #[test]
+    fn time_is_looked_at_often_while_one_runs_and_not_at_all_after_a_calm_tick() {
+        let queue = queue();
+        push(&queue);
+        assert_eq!(queue.pause(), Some(LOOK), "one waits");
+        let (_, slot) = queue.take().expect("it waits and there is a seat");
+        assert_eq!(queue.pause(), Some(LOOK), "one runs");
+        queue.give_back(Decision::Share, slot);
+        assert_eq!(queue.pause(), Some(TICK), "another may follow");
+        std::thread::scope(|scope| {
+            let pause = scope.spawn(|| queue.pause());
+            push(&queue);
+            assert_eq!(pause.join().expect("it ends"), Some(LOOK), "another came");
+        });
+        queue.close();
+        queue.stop();
+        assert_eq!(queue.pause(), None);
     }
 }

@@ -362,15 +362,16 @@ impl Office {
         decide::shadow(slot, chain, &self.around(asked.0), asked, &ruling.verdicts, time);
     }
 
-    /// The life of the tick: has running guests held against their time, and answers those whose time is over
-    /// while they wait.
+    /// The life of the tick: has running guests held against their time and give way to those who came, and answers
+    /// those whose time is over while they wait.
     fn tick(&self, engine: &Engine) {
-        let expire = || {
+        let look = || {
             for job in self.queue.expired(Instant::now()) {
                 self.refuse(job, Failure::Deadline);
             }
+            self.queue.stirred()
         };
-        tick::pass(engine, || self.queue.until_busy(), expire);
+        tick::pass(engine, || self.queue.pause(), look);
     }
 
     pub(crate) fn around(&self, number: RequestNumber) -> Surroundings<'_> {

@@ -1,6 +1,7 @@
-//! How long a plugin takes beside each misdeed, with the deadlines of production: a measurement for a quiet machine.
+//! How long a plugin takes beside each misdeed, with the deadlines of production: a measurement for a quiet machine,
+//! which tells how quiet it was.
 //!
-//! `cargo test --release -p tidegate-policy --test hostile -- --ignored --nocapture`
+//! `cargo test --release --workspace --test hostile -- --ignored --nocapture`
 
 use crate::all;
 use crate::case::{Case, harmless, provocation};
@@ -51,9 +52,24 @@ fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
     Some((latencies, late))
 }
 
+/// Processor time so far, in ticks of the system's clock: of all that the machine has, what is not idle, and this
+/// process's own.
+fn processor() -> [u64; 3] {
+    let numbers = |path: &str, after: char| -> Vec<u64> {
+        let text = std::fs::read_to_string(path).expect("the system tells");
+        let line = text.lines().next().and_then(|line| line.rsplit_once(after)).expect("a line of numbers").1;
+        line.split_whitespace().map(|number| number.parse().unwrap_or(0)).collect()
+    };
+    let all = numbers("/proc/stat", 'u');
+    let own = numbers("/proc/self/stat", ')');
+    let total = all[..8].iter().sum::<u64>();
+    [total, total - all[3] - all[4], own[11] + own[12]]
+}
+
 #[test]
 #[ignore = "a measurement"]
 fn how_long_the_plugin_beside_takes() {
+    let before = processor();
     let (mut all_of_them, mut late) = (Vec::new(), 0);
     let line = |name: &str, latencies: &mut Vec<Duration>, late: usize| {
         latencies.sort_unstable();
@@ -68,4 +84,7 @@ fn how_long_the_plugin_beside_takes() {
         late += too_late;
     }
     line("all together", &mut all_of_them, late);
+    let after = processor();
+    let [total, busy, own] = std::array::from_fn(|at| after[at] - before[at]);
+    println!("other processes took {}% of the machine", 100 * busy.saturating_sub(own) / total.max(1));
 }
