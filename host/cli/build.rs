@@ -1,5 +1,9 @@
-//! Embeds what a new project carries: templates, SDK and interface, exactly as they lie beside this crate. Knows
-//! nothing of what is in them, but that the SDK's manifest stands alone in a project.
+//! Embeds what a new project carries: templates, SDK and interface, exactly as they lie beside this crate, and the
+//! bindings that follow from the interface. Knows nothing of what is in them, but that the SDK's manifest stands alone
+//! in a project.
+
+#[path = "build/bindings.rs"]
+mod bindings;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -12,7 +16,7 @@ const CARRIED: [&str; 5] = ["sdk/README.md", "sdk/rust/Cargo.toml", "sdk/rust/sr
 const LEFT_OVER: [&str; 5] = ["target", "node_modules", "build", ".venv", "__pycache__"];
 const SDK_MANIFEST: &str = "sdk/rust/Cargo.toml";
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -23,6 +27,7 @@ fn main() -> Outcome<()> {
         collect(&root, &root.join(carried), &mut files)?;
     }
     println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
+    println!("cargo::rerun-if-changed=build");
     files.sort();
     let manifest = out.join("sdk-Cargo.toml");
     let workspace = fs::read_to_string(root.join("Cargo.toml"))?;
@@ -30,6 +35,12 @@ fn main() -> Outcome<()> {
     let mut table = String::from("&[\n");
     for file in &files {
         let source = if file == SDK_MANIFEST { manifest.clone() } else { root.join(file) };
+        writeln!(table, "    ({file:?}, include_str!({:?})),", source.display().to_string())?;
+    }
+    for (file, text) in bindings::generated(&root.join("wit/v1"))? {
+        let source = out.join(&file);
+        fs::create_dir_all(source.parent().ok_or("a file lies in a folder")?)?;
+        fs::write(&source, text)?;
         writeln!(table, "    ({file:?}, include_str!({:?})),", source.display().to_string())?;
     }
     table.push_str("]\n");

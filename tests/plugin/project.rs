@@ -2,7 +2,7 @@
 //! templates decide but what their cases say.
 
 use crate::author::{Author, PATIENT, Said};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const GUIDE: &str = include_str!("../../sdk/README.md");
@@ -164,6 +164,65 @@ fn a_project_carries_what_this_program_was_built_from() {
     }
     let lock = read(&author.folder.join("door/Cargo.lock"));
     assert!(lock.contains("name = \"door\"") && !lock.contains("{{"), "{lock}");
+}
+
+/// All files of a folder and those below it, with what stands in them.
+fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    entries
+        .flat_map(|entry| {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                return files(&path);
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            vec![(path, text)]
+        })
+        .collect()
+}
+
+/// Whether what was made builds and decides as its cases say, tests/languages/build shows: it has the tools.
+#[test]
+fn every_language_makes_a_project_for_every_decision() {
+    let author = Author::new();
+    for language in ["rust", "c", "go", "js", "python"] {
+        for decision in ["authorize", "allocate", "balance", "share"] {
+            let name = format!("{language}-{decision}");
+            author
+                .plugin(&["new", &name, "--policy", decision, "--lang", language])
+                .ended(0, &[decision, "tidegate plugin build"]);
+            let files = files(&author.folder.join(&name));
+            for (path, text) in &files {
+                for left in ["{{name}}", "{{crate}}", "{{policy}}"] {
+                    assert!(!text.contains(left), "{path:?} still has {left}");
+                }
+            }
+            let any = |fits: &dyn Fn(&str, &str) -> bool| {
+                files.iter().any(|(path, text)| fits(&path.to_string_lossy(), text))
+            };
+            assert!(any(&|path, _| path.contains("/cases/")), "{name} has no cases");
+            assert!(any(&|path, text| path.ends_with("plugin.toml") && text.contains(decision)), "{name}");
+            let is_told = matches!(decision, "allocate" | "balance");
+            assert!(language == "rust" || is_told == any(&|path, _| path.contains("/cluster.")), "{name}");
+        }
+    }
+}
+
+/// Bindings that were generated from another interface would build, and not fit the host.
+#[test]
+fn bindings_tell_the_interface_of_this_program() {
+    let author = Author::new();
+    let wit = include_str!("../../wit/v1/allocate.wit");
+    let told = "Relays of this producer that already leave from there.";
+    assert!(wit.contains(told));
+    for (language, file) in
+        [("c", "bindings/allocate.h"), ("go", "tidegate_policy_allocation/wit_bindings.go")]
+    {
+        author.plugin(&["new", language, "--policy", "allocate", "--lang", language]).ended(0, &[]);
+        let path = author.folder.join(language).join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        assert!(text.contains(told), "{path:?}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) fn languages() -> Vec<(&'static str, Vec<&'static str>)> {
         let (Some(language), Some(policy), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
-        if policy == EVERY {
+        if language == EVERY || [EVERY, CLUSTER].contains(&policy) {
             continue;
         }
         match languages.iter_mut().find(|(known, _)| *known == language) {
@@ -37,8 +37,11 @@ pub(crate) fn languages() -> Vec<(&'static str, Vec<&'static str>)> {
     languages
 }
 
-/// The folder of a language's template that goes into its project for every decision.
+/// The folder of a language's templates that goes into its projects for every decision; and, in the place of a
+/// language, what goes into a decision's projects in every language.
 pub(crate) const EVERY: &str = "every";
+/// What holds the cluster, in a language without an SDK: for the decisions that are told of it.
+pub(crate) const CLUSTER: &str = "cluster";
 
 #[cfg(test)]
 mod tests {
@@ -57,9 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn rust_has_a_template_for_each_decision() {
+    fn every_language_has_a_template_for_each_decision() {
         let languages = languages();
-        let rust = languages.iter().find(|(language, _)| *language == "rust").expect("Rust");
-        assert_eq!(rust.1, ["allocate", "authorize", "balance", "share"]);
+        let names: Vec<&str> = languages.iter().map(|(language, _)| *language).collect();
+        assert_eq!(names, ["c", "go", "js", "python", "rust"]);
+        for (language, mut decisions) in languages {
+            decisions.sort_unstable();
+            assert_eq!(decisions, ["allocate", "authorize", "balance", "share"], "{language}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `tidegate plugin new`: a project outside the repository that carries what it is built with. Knows nothing of how
 //! it is built.
 
-use crate::carried::{self, EVERY};
+use crate::carried::{self, CLUSTER, EVERY};
 use crate::error::CommandError;
 use crate::name::as_identifier;
 use crate::options::New;
@@ -35,17 +35,23 @@ pub(crate) fn new(options: &New) -> Result<bool, CommandError> {
 
 /// All files of a project, by their paths in it.
 fn files(name: &str, decision: Decision, language: &str) -> Result<Vec<(String, String)>, CommandError> {
-    let named = |text: &str| text.replace("{{name}}", name).replace("{{crate}}", &as_identifier(name));
-    let own = format!("sdk/template/{language}/{}", decision.name());
-    let shared = format!("sdk/template/{language}/{EVERY}");
-    let mut files: Vec<(String, String)> = Vec::new();
-    for (path, text) in carried::below(&shared).chain(carried::below(&own)) {
-        let path = if path == TEMPLATE { PROJECT.to_owned() } else { named(path) };
-        files.retain(|(earlier, _)| *earlier != path);
-        files.push((path, named(text)));
-    }
-    if carried::below(&own).next().is_none() {
+    if !carried::languages()
+        .iter()
+        .any(|(known, decisions)| *known == language && decisions.contains(&decision.name()))
+    {
         return Err(no_template(decision, language));
+    }
+    let named = |text: &str| {
+        let text = text.replace("{{name}}", name).replace("{{crate}}", &as_identifier(name));
+        text.replace("{{policy}}", decision.name())
+    };
+    let mut files: Vec<(String, String)> = Vec::new();
+    for layer in layers(decision, language) {
+        for (path, text) in carried::below(&layer) {
+            let path = if path == TEMPLATE { PROJECT.to_owned() } else { named(path) };
+            files.retain(|(earlier, _)| *earlier != path);
+            files.push((path, named(text)));
+        }
     }
     for carried in carries(&files) {
         files.extend(
@@ -56,6 +62,21 @@ fn files(name: &str, decision: Decision, language: &str) -> Result<Vec<(String, 
         files.push(("sdk/README.md".to_owned(), guide.to_owned()));
     }
     Ok(files)
+}
+
+/// The folders of templates that make up a project; of two files with one name the later one stays.
+fn layers(decision: Decision, language: &str) -> Vec<String> {
+    let of = |language: &str, part: &str| format!("sdk/template/{language}/{part}");
+    let own = of(language, decision.name());
+    let mut layers = vec![of(language, EVERY), of(language, CLUSTER), own.clone()];
+    if !matches!(decision, Decision::Allocate | Decision::Balance) {
+        layers.retain(|layer| *layer != of(language, CLUSTER));
+    }
+    // A template that decides otherwise than its siblings in other languages has cases of its own.
+    if !carried::below(&own).any(|(path, _)| path.starts_with("cases/")) {
+        layers.push(of(EVERY, decision.name()));
+    }
+    layers
 }
 
 /// The folders that the template wants beside it.

@@ -56,7 +56,7 @@ pub(crate) struct New {
     #[arg(long, value_name = "DECISION", value_enum)]
     pub(crate) policy: Policy,
 
-    /// The language that it is written in
+    /// The language that it is written in: rust, c, go, js or python
     #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
     pub(crate) lang: String,
 }

@@ -23,7 +23,7 @@ fn what_each_language_costs() {
     println!("|---|---|---|---|---|---|");
     for (language, memory_mib) in LANGUAGES {
         let config = plugin(language, memory_mib, &cases);
-        let bytes = std::fs::metadata(crate::component(language)).expect("built").len();
+        let bytes = std::fs::metadata(crate::component(language, Decision::Authorize)).expect("built").len();
         let mut others =
             PolicyConfig::new(any(Decision::Authorize), any(Decision::Allocate), any(Decision::Balance));
         others.compile_time = LONGEST_COMPILATION;

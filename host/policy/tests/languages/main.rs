@@ -1,5 +1,5 @@
-//! One policy in Rust, C, Go, JavaScript and Python, asked the same questions in the real sandbox under the bounds of
-//! production. Knows nothing of how components are built: `tests/languages/build` leaves them in target/languages, and
+//! One policy of each decision in Rust, C, Go, JavaScript and Python, asked the same questions, in the real sandbox and
+//! under the bounds of production where it is about authorize and share. Knows nothing of how components are built: `tests/languages/build` leaves them in target/languages, and
 //! these tests are for after it:
 //!
 //! ```sh
@@ -9,8 +9,10 @@
 
 mod cases;
 mod costs;
+mod feeds;
 #[path = "../policies/guest.rs"]
 mod guest;
+mod shares;
 
 use cases::{Cases, Expected};
 use guest::Guest;
@@ -74,7 +76,7 @@ fn plugin(language: &str, memory_mib: Option<usize>, cases: &Cases) -> PluginCon
     PluginConfig {
         configuration: cases.configuration.clone(),
         memory_bytes: memory_mib.map(|mib| mib << 20),
-        ..PluginConfig::new(Source::Path(component(language)))
+        ..PluginConfig::new(Source::Path(component(language, Decision::Authorize)))
     }
 }
 
@@ -83,9 +85,9 @@ fn any(decision: Decision) -> PluginConfig {
     PluginConfig::new(Source::Embedded { name: "any", bytes: Guest::new(decision).build().into() })
 }
 
-fn component(language: &str) -> PathBuf {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/languages").join(format!("{language}.wasm"));
+fn component(language: &str, decision: Decision) -> PathBuf {
+    let name = format!("{language}-{}.wasm", decision.name());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/languages").join(name);
     assert!(path.exists(), "{}: run tests/languages/build first", path.display());
     path
 }

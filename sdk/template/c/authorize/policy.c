@@ -4,11 +4,8 @@
 //
 // ROLE is `listener`, `speaker` or `presenter`, EXPIRES milliseconds since the Unix epoch. SIGNATURE is HMAC-SHA256, in
 // lower-case hexadecimal, of all before it without its dot, then a line feed, then the room's name.
-//
-// What comes in belongs to this file and is freed before it returns; what goes out is freed by the bindings. Texts are
-// UTF-8 with a length and no NUL behind them.
 
-#include "bindings/authorize.h"
+#include "lifecycle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +18,6 @@
 #define HANDED_ON 8
 #define HANDED_ON_BYTES 256
 
-typedef authorize_string_t text_t;
 typedef exports_tidegate_policy_authorization_authorize_request_t request_t;
 typedef exports_tidegate_policy_authorization_authorize_answer_t answer_t;
 typedef exports_tidegate_policy_authorization_grant_t grant_t;
@@ -40,34 +36,7 @@ typedef struct {
 // The configuration: what passes are signed with.
 static text_t key;
 
-// ---- texts
-
-// A text of this file's own: never freed, so it is copied before it goes out.
-static text_t constant(const char *of) { return (text_t){(uint8_t *)of, strlen(of)}; }
-
-static text_t part(text_t of, size_t from, size_t to) { return (text_t){of.ptr + from, to - from}; }
-
-static bool equals(text_t text, const char *other) {
-  return text.len == strlen(other) && memcmp(text.ptr, other, text.len) == 0;
-}
-
-static bool begins(text_t text, const char *with) {
-  return text.len >= strlen(with) && memcmp(text.ptr, with, strlen(with)) == 0;
-}
-
-static void *allocate(size_t bytes) {
-  void *memory = malloc(bytes);
-  // The host answers for a policy without memory, and makes a new instance.
-  if (memory == NULL) abort();
-  return memory;
-}
-
-static text_t copy(text_t of) {
-  if (of.len == 0) return (text_t){NULL, 0};
-  text_t made = {allocate(of.len), of.len};
-  memcpy(made.ptr, of.ptr, of.len);
-  return made;
-}
+// ---- the pass
 
 // Where the last dot is; false if there is none.
 static bool last_dot(text_t text, size_t *at) {
@@ -78,8 +47,6 @@ static bool last_dot(text_t text, size_t *at) {
   }
   return false;
 }
-
-// ---- the pass
 
 static int hexadecimal(uint8_t digit) {
   if (digit >= '0' && digit <= '9') return digit - '0';
@@ -134,7 +101,7 @@ static bool read_pass(text_t token, pass_t *pass) {
 
 static bool is_signed(const pass_t *pass, text_t room) {
   size_t length = pass->signed_part.len + 1 + room.len;
-  uint8_t *bytes = allocate(length);
+  uint8_t *bytes = obtain(length, 1);
   memcpy(bytes, pass->signed_part.ptr, pass->signed_part.len);
   bytes[pass->signed_part.len] = '\n';
   memcpy(bytes + pass->signed_part.len + 1, room.ptr, room.len);
@@ -171,7 +138,7 @@ static bool goes_along(const attr_t *attr) {
 
 // The role; then what the application says about a person (`app-…`), which goes along with the grant.
 static attrs_t attrs_of(text_t role, const attrs_t *given) {
-  attrs_t attrs = {allocate((1 + HANDED_ON) * sizeof(attr_t)), 1};
+  attrs_t attrs = {obtain(1 + HANDED_ON, sizeof(attr_t)), 1};
   attrs.ptr[0] = (attr_t){copy(constant("role")), copy(role)};
   for (size_t index = 0; index < given->len && attrs.len <= HANDED_ON; index++) {
     const attr_t *attr = &given->ptr[index];
@@ -200,7 +167,7 @@ static grant_t *grant(answer_t *answer, text_t identity) {
 }
 
 static void only_camera_and_microphone(grant_t *grant) {
-  text_t *sources = allocate(2 * sizeof(text_t));
+  text_t *sources = obtain(2, sizeof(text_t));
   sources[0] = copy(constant("camera"));
   sources[1] = copy(constant("microphone"));
   grant->sources = (authorize_option_list_string_t){true, {sources, 2}};
@@ -247,9 +214,6 @@ static void act_inside(const request_t *request, answer_t *answer) {
 
 // ---- what the host calls
 
-// The bindings want an object file linked that describes the interface. Wrapping the module adds that description.
-void __component_type_object_force_link_authorize(void) {}
-
 void exports_tidegate_policy_authorization_authorize(request_t *request, answer_t *answer) {
   if (equals(request->action, "join") || equals(request->action, "renew")) {
     join(request, answer);
@@ -262,12 +226,8 @@ void exports_tidegate_policy_authorization_authorize(request_t *request, answer_
   exports_tidegate_policy_authorization_authorize_request_free(request);
 }
 
-void exports_tidegate_policy_lifecycle_describe(exports_tidegate_policy_lifecycle_description_t *description) {
-  description->name = copy(constant("{{name}}"));
-  description->version = copy(constant("0.1.0"));
-  description->configuration_schema = copy(constant("{\"type\":\"string\",\"minLength\":16}"));
-  description->attrs.ptr = NULL;
-  description->attrs.len = 0;
+void exports_tidegate_policy_lifecycle_describe(description_t *description) {
+  describe(description, "{\"type\":\"string\",\"minLength\":16}");
 }
 
 // The configuration is one JSON string. Without escapes it is what stands between its quotes, so no parser is needed.
@@ -280,16 +240,11 @@ static bool read_key(text_t json) {
   return true;
 }
 
-void exports_tidegate_policy_lifecycle_configure(exports_tidegate_policy_lifecycle_setup_t *setup,
-                                                 exports_tidegate_policy_lifecycle_list_problem_t *problems) {
-  problems->ptr = NULL;
-  problems->len = 0;
+void exports_tidegate_policy_lifecycle_configure(setup_t *setup, problems_t *problems) {
+  *problems = (problems_t){NULL, 0};
   if (!read_key(setup->configuration)) {
-    problems->ptr = allocate(sizeof *problems->ptr);
-    problems->len = 1;
-    problems->ptr[0].pointer = copy(constant(""));
-    problems->ptr[0].message =
-        copy(constant("give the passes' key as a JSON string of at least 16 bytes, without escapes"));
+    const char *wanted = "give the passes' key as a JSON string of at least 16 bytes, without escapes";
+    add_problem(problems, wanted, constant(""));
   }
   exports_tidegate_policy_lifecycle_setup_free(setup);
 }

@@ -7,6 +7,7 @@
 
 import { verify } from 'tidegate:policy/host-crypto@1.0.0';
 import { add } from 'tidegate:policy/host-counters@1.0.0';
+import { description } from './lifecycle.js';
 
 const NAME_CHARACTERS = 64;
 const IDENTITY_BYTES = 128;
@@ -21,14 +22,7 @@ const bytesOf = (text) => utf8.encode(text);
 let key = new Uint8Array();
 
 export const lifecycle = {
-  describe() {
-    return {
-      name: '{{name}}',
-      version: '0.1.0',
-      configurationSchema: `{"type":"string","minLength":${KEY_BYTES}}`,
-      attrs: [],
-    };
-  },
+  describe: () => description(`{"type":"string","minLength":${KEY_BYTES}}`),
 
   configure(setup) {
     const given = JSON.parse(setup.configuration);

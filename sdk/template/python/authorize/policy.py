@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from lifecycle import description
 from wit_world import exports
 from wit_world.exports.authorization import (
     AuthorizeAnswer,
@@ -36,8 +37,7 @@ key = b""
 
 class Lifecycle(exports.Lifecycle):
     def describe(self) -> Description:
-        schema = json.dumps({"type": "string", "minLength": KEY_BYTES})
-        return Description(name="{{name}}", version="0.1.0", configuration_schema=schema, attrs=[])
+        return description(json.dumps({"type": "string", "minLength": KEY_BYTES}))
 
     def configure(self, setup: Setup) -> list[Problem]:
         global key

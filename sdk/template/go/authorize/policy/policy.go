@@ -16,7 +16,6 @@ import (
 	"wit_component/tidegate_policy_authorization"
 	"wit_component/tidegate_policy_host_counters"
 	"wit_component/tidegate_policy_host_crypto"
-	"wit_component/tidegate_policy_lifecycle"
 	"wit_component/tidegate_policy_types"
 )
 
@@ -38,20 +37,15 @@ const (
 var key []byte
 
 // Describe says what this policy is.
-func Describe() tidegate_policy_lifecycle.Description {
-	return tidegate_policy_lifecycle.Description{
-		Name:                "{{name}}",
-		Version:             "0.1.0",
-		ConfigurationSchema: fmt.Sprintf(`{"type":"string","minLength":%d}`, keyBytes),
-	}
+func Describe() description {
+	return describe(fmt.Sprintf(`{"type":"string","minLength":%d}`, keyBytes))
 }
 
 // Configure takes the key.
-func Configure(setup tidegate_policy_lifecycle.Setup) []tidegate_policy_lifecycle.Problem {
+func Configure(setup setup) []problem {
 	var given string
 	if err := json.Unmarshal([]byte(setup.Configuration), &given); err != nil || len(given) < keyBytes {
-		message := fmt.Sprintf("give the passes' key as a JSON string of at least %d bytes", keyBytes)
-		return []tidegate_policy_lifecycle.Problem{{Pointer: "", Message: message}}
+		return []problem{{Message: fmt.Sprintf("give the passes' key as a JSON string of at least %d bytes", keyBytes)}}
 	}
 	key = []byte(given)
 	return nil
