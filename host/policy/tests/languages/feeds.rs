@@ -81,7 +81,8 @@ fn feed(function: &'static str, given: Vec<Val>) -> Call {
 fn script(seed: u64, decision: Decision) -> Vec<Call> {
     let mut chance = Chance(seed);
     let mut generation = 0;
-    let mut calls = vec![feed("delta", changes(&mut chance, 0))];
+    // Of a state that nobody was told of.
+    let mut calls = vec![feed("delta", changes(&mut chance, 9))];
     for _ in 0..STEPS {
         match chance.below(12) {
             0 => {
@@ -92,8 +93,9 @@ fn script(seed: u64, decision: Decision) -> Vec<Call> {
                 let another = generation + 1 + chance.below(2);
                 calls.push(feed("delta", changes(&mut chance, another)));
             }
-            2..6 => calls.push(feed("delta", changes(&mut chance, generation))),
+            // Nothing can change yet.
             _ if generation == 0 => {}
+            2..6 => calls.push(feed("delta", changes(&mut chance, generation))),
             _ => calls.push(question(&mut chance, decision)),
         }
     }
