@@ -9,7 +9,9 @@ use crate::tokens::{Signed, join, signed};
 use serde_json::{Value, json};
 use std::hint::black_box;
 use tidegate_policy::feed::Cluster;
+use tidegate_policy::floor::Bare;
 use tidegate_policy::host::{Allocate, Authorize, Balance, Fed as _};
+use tidegate_policy::plugin::Loader;
 use tidegate_policy::{PluginConfig, Source};
 use tidegate_types::cluster::{CellChange, Column, ShardRow};
 use tidegate_types::decision::{
@@ -30,15 +32,42 @@ pub fn measure(bench: &mut Bench) {
     balance(bench);
 }
 
-/// What every call costs before a guest does anything: the smallest question, answered with nothing. The target is for
-/// a function without arguments; each text and list of a question costs one more call into the guest.
+/// What every call costs before a guest does anything, and what the smallest question does, which is answered with nothing:
+/// each text and list of a question is one more call into the guest.
 fn nothing(bench: &mut Bench) {
-    bench.pair("empty call (a question, answered with nothing)", Some(200), |loader| {
+    bench.pair("empty call", Some(200), |loader| {
+        let mut bare = bare(loader);
+        (|| black_box(nothing_at_all)(), move || bare.nothing())
+    });
+    bench.pair("call with ten texts", None, |loader| {
+        let mut bare = bare(loader);
+        (|| black_box(nothing_at_all)(), move || bare.take(black_box(&["tide"; 10])))
+    });
+    bench.pair("smallest question (balance, answered with nothing)", None, |loader| {
         let hand_written = component("nothing", Guest::new(Decision::Balance).build().into(), Value::Null);
         let mut wasm = balancer(&load(loader, Decision::Balance, &hand_written));
         let mut native = Steady::default();
         (move || balanced(&mut native), move || balanced(wasm.as_mut()))
     });
+}
+
+#[inline(never)]
+fn nothing_at_all() {}
+
+/// A component that does nothing with what it is given, and keeps everything at the same place.
+fn bare(loader: &Loader) -> Bare {
+    let text = r#"(component
+        (core module $module
+            (memory (export "memory") 1)
+            (func (export "nothing"))
+            (func (export "take") (param i32 i32))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 16)))
+        (core instance $core (instantiate $module))
+        (func (export "nothing") (canon lift (core func $core "nothing")))
+        (func (export "take") (param "texts" (list string)) (canon lift (core func $core "take")
+            (memory $core "memory") (realloc (func $core "cabi_realloc")))))"#;
+    let component = wat::parse_str(text).expect("a component");
+    Bare::new(loader, &component).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// By which algorithm, and what it may take.
@@ -151,6 +180,10 @@ fn better_of_two() -> Guest {
 
 /// Shards of which none is idle and none is full.
 pub fn cluster(rows: u64) -> Cluster {
+    Cluster::new(1, &shards(rows))
+}
+
+pub fn shards(rows: u64) -> Vec<ShardRow> {
     let row = |index: u64| {
         let mut values = [0; Column::ALL.len()];
         values[Column::Egress.index()] = 1_000 + index * 7_919 % 100_000;
@@ -159,7 +192,7 @@ pub fn cluster(rows: u64) -> Cluster {
         let place = Place { node: NodeId(index / 16), shard: ShardIndex((index % 16) as u16) };
         ShardRow { place, region: "north".into(), node_name: format!("node-{}", index / 16), values }
     };
-    Cluster::new(1, &(0..rows).map(row).collect::<Vec<_>>())
+    (0..rows).map(row).collect()
 }
 
 pub fn place_request() -> PlaceRequest {

@@ -2,16 +2,18 @@
 //! and what a thousand of them hold. Knows nothing of queues.
 
 use crate::decisions::{
-    SIZES, balanced, cluster, counted, granted, open, place_request, placed, spread, steady,
+    SIZES, balanced, cluster, counted, granted, open, place_request, placed, shards, spread, steady,
 };
 use crate::native::{LeastLoaded, Open, Steady, Token};
 use crate::plugins::{self, UNIX_MS, allocator, authorizer, balancer, load, stock_plugin};
-use crate::table::{Bench, Row};
+use crate::table::{Bench, Row, each_time};
 use crate::tokens::{Signed, join, signed};
 use std::sync::Arc;
+use tidegate_policy::floor::Sitting;
 use tidegate_policy::host::{Authorize, Fed as _};
 use tidegate_policy::plugin::{Loader, Plugin};
-use tidegate_types::decision::Decision;
+use tidegate_types::cluster::Feed;
+use tidegate_types::decision::{AnswerBody, Decision, PlaceAnswer, QuestionBody};
 
 const INSTANCES: usize = 1_000;
 /// Threads that one engine has slots for.
@@ -20,6 +22,7 @@ const THREADS: usize = 64;
 pub fn measure(bench: &mut Bench) {
     authorize(bench);
     place(bench);
+    trap(bench);
     balance(bench);
     memory(bench);
 }
@@ -44,12 +47,11 @@ fn authorize(bench: &mut Bench) {
     }
 }
 
-/// From a trap to serving again: the one before goes, a new one is told the cluster and places.
+/// An instance that is made, told of the cluster, places, and goes.
 fn place(bench: &mut Bench) {
     for rows in SIZES {
-        let target_ns = (rows == 1_000).then_some(50_000);
         let name = format!("fresh instance: told {} rows, and a place", counted(rows));
-        bench.pair(&name, target_ns, |loader| {
+        bench.pair(&name, None, |loader| {
             let (all, same) = (cluster(rows), cluster(rows));
             let plugin = load(loader, Decision::Allocate, &spread());
             let (request, asked) = (place_request(), place_request());
@@ -67,6 +69,42 @@ fn place(bench: &mut Bench) {
             )
         });
     }
+}
+
+/// What a host does from a trap to the next answer: the instance goes, the one that was made ahead takes its seat, is told of
+/// the cluster and places. Once that answer is out, and not counted here, the next one is made ahead.
+fn trap(bench: &mut Bench) {
+    const TARGET_NS: f64 = 50_000.0;
+    const ROWS: u64 = 1_000;
+    let name = "trap to serving: told 1,000 rows, and a place";
+    if !bench.wants(name) {
+        return;
+    }
+    let config = spread();
+    let plugin = load(&bench.loader, Decision::Allocate, &config);
+    let mut sitting = Sitting::new(plugin, config, Feed::Reset { generation: 1, rows: shards(ROWS) });
+    let (all, request) = (cluster(ROWS), place_request());
+    let question = QuestionBody::Place(Box::new(request.clone()));
+    let serve = |sitting: &mut Sitting| {
+        sitting.fall();
+        let answer = sitting.decide(&question);
+        assert!(matches!(answer, Ok(AnswerBody::Place(PlaceAnswer::Place(_)))), "{answer:?}");
+    };
+    let (rounds, times) = if bench.measures { (40, 50) } else { (1, 1) };
+    let (mut native, mut native_ns, mut wasm_ns) = (LeastLoaded::default(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        native_ns.push(each_time(
+            times,
+            &mut native,
+            |native| *native = LeastLoaded::default(),
+            |native| {
+                native.reset(&all).expect("told");
+                placed(native, &request);
+            },
+        ));
+        wasm_ns.push(each_time(times, &mut sitting, Sitting::rest, serve));
+    }
+    bench.tell_pair(name, &native_ns, &wasm_ns, Some(TARGET_NS));
 }
 
 fn balance(bench: &mut Bench) {

@@ -69,6 +69,8 @@ pub struct Held {
     egress: Vec<u64>,
     reserved: Vec<u64>,
     transports: Vec<u64>,
+    /// Egress, reported and promised: kept beside its parts, as the SDK does, since a scan reads nothing else.
+    expected: Vec<u64>,
 }
 
 impl Held {
@@ -77,6 +79,9 @@ impl Held {
         self.egress = cluster.column(Column::Egress).to_vec();
         self.reserved = cluster.column(Column::ReservedEgress).to_vec();
         self.transports = cluster.column(Column::Transports).to_vec();
+        self.expected.clear();
+        self.expected
+            .extend(self.egress.iter().zip(&self.reserved).map(|(egress, reserved)| egress + reserved));
     }
 
     fn delta(&mut self, changes: &[CellChange]) {
@@ -87,10 +92,26 @@ impl Held {
                 Column::Transports => &mut self.transports,
                 _ => continue,
             };
-            if let Some(cell) = column.get_mut(change.row as usize) {
+            let row = change.row as usize;
+            if let Some(cell) = column.get_mut(row) {
                 *cell = change.value;
+                self.expected[row] = self.egress[row] + self.reserved[row];
             }
         }
+    }
+
+    /// The row with the least expected egress, then with the fewest transports, then the first.
+    fn least(&self) -> Option<usize> {
+        let (mut best, mut least) = (None, u64::MAX);
+        for (row, &egress) in self.expected.iter().enumerate() {
+            if egress > least {
+                continue;
+            }
+            if egress < least || best.is_none_or(|best: usize| self.transports[row] < self.transports[best]) {
+                (best, least) = (Some(row), egress);
+            }
+        }
+        best
     }
 
     fn placed(&self, row: usize) -> Result<PlaceAnswer, Failure> {
@@ -129,9 +150,7 @@ holding! {
 
 impl Allocate for LeastLoaded {
     fn place(&mut self, _request: &PlaceRequest) -> Result<PlaceAnswer, Failure> {
-        let held = &self.0;
-        let load = |row: &usize| (held.egress[*row] + held.reserved[*row], held.transports[*row]);
-        held.placed((0..held.places.len()).min_by_key(load).unwrap_or(usize::MAX))
+        self.0.placed(self.0.least().unwrap_or(usize::MAX))
     }
 }
 

@@ -121,6 +121,16 @@ impl Bench {
     }
 }
 
+/// Nanoseconds that a step took, each time that it was made ready for anew.
+pub fn each_time<T>(times: u32, on: &mut T, ready: impl Fn(&mut T), step: impl Fn(&mut T)) -> f64 {
+    let mut took = Duration::ZERO;
+    for _ in 0..times {
+        ready(on);
+        took += timed(&mut || step(on), 1);
+    }
+    each(took, times.into())
+}
+
 /// A native call, the same to a component, and what each took, batch by batch.
 struct Pair<N, W> {
     native: N,

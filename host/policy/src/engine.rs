@@ -6,12 +6,13 @@
 use crate::chain::LONGEST;
 use crate::config::{LARGEST_MEMORY_BYTES, PolicyConfig};
 use crate::error::LoadError;
+use crate::imports::HostState;
 use crate::limits::Limits;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use tidegate_types::decision::Decision;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreLimitsBuilder,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimitsBuilder,
 };
 
 /// How often a running guest is checked against its deadline.
@@ -21,7 +22,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 pub(crate) const LOOK: Duration = Duration::from_micros(200);
 const _: () = assert!(LOOK.as_nanos() < TICK.as_nanos());
 /// What one call may copy out of a guest, in bytes: an answer beyond it is not read.
-pub(crate) const COPIED_BYTES: usize = 1 << 20;
+const COPIED_BYTES: usize = 1 << 20;
 
 /// What a metered instance is given: so much that it never ends, since time is what bounds it.
 pub(crate) const FUEL: u64 = 1 << 60;
@@ -38,8 +39,9 @@ const TABLE_ELEMENTS: usize = 20_000;
 const CORE_INSTANCES: u32 = 64;
 /// Frames that are told of a trap.
 const BACKTRACE_FRAMES: usize = 12;
-/// Instances of one policy for each thread: in force, in the shadow, before both, and those that wait to take over.
-const INSTANCES: u32 = 6;
+/// Instances of one policy for each thread: in force and made ahead for it, in the shadow, before both, and those that
+/// wait to take over.
+const INSTANCES: u32 = 7;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 16;
 /// Bytes of a table that are cleared instead of being given back to the system: two calls less for each instance.
@@ -99,6 +101,21 @@ fn slots(policy: &PolicyConfig) -> PoolingAllocationConfig {
         .table_keep_resident(KEPT_TABLE_BYTES)
         .pagemap_scan(Enabled::Auto);
     pool
+}
+
+/// What one instance lives in: interrupted when its allowance is over, bounded in what is copied out of it.
+pub(crate) fn store(engine: &Engine, metered: bool, state: HostState) -> Store<HostState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limits);
+    store.set_hostcall_fuel(COPIED_BYTES);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.at_tick()));
+    store.set_epoch_deadline(1);
+    // An engine that does not meter would answer with an error, whose making costs as much as the instance where
+    // errors keep their backtraces.
+    if metered {
+        let _ = store.set_fuel(FUEL);
+    }
+    store
 }
 
 /// The bounds of one instance. Those of the slots are wider: each plugin has its own.

@@ -62,7 +62,8 @@ pub struct Cluster {
     generation: u64,
     places: Arc<Places>,
     labels: Arc<Vec<Labels>>,
-    numbers: Vec<Vec<u64>>,
+    /// Shared with those who are being told of it: a reset copies nothing while the mirror is locked.
+    numbers: Arc<Vec<Vec<u64>>>,
 }
 
 impl Cluster {
@@ -77,7 +78,8 @@ impl Cluster {
             label("node-name", rows.iter().map(|row| row.node_name.as_str())),
             label("region", rows.iter().map(|row| row.region.as_str())),
         ];
-        Self { generation, places: Arc::new(Places::new(rows)), labels: Arc::new(labels), numbers }
+        let (places, numbers) = (Arc::new(Places::new(rows)), Arc::new(numbers));
+        Self { generation, places, labels: Arc::new(labels), numbers }
     }
 
     /// Which reset this is.
@@ -134,8 +136,7 @@ impl Cluster {
     }
 
     pub(crate) fn apply(&mut self, change: &CellChange) {
-        let cell = self
-            .numbers
+        let cell = Arc::make_mut(&mut self.numbers)
             .get_mut(change.column.index())
             .and_then(|column| column.get_mut(usize::try_from(change.row).ok()?));
         if let Some(cell) = cell {

@@ -30,6 +30,8 @@ mod decide;
 mod engine;
 mod error;
 pub mod feed;
+#[cfg(feature = "floor")]
+pub mod floor;
 pub mod fuzzing;
 pub mod host;
 mod imports;

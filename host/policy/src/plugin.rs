@@ -12,7 +12,7 @@ use crate::bindings::exports::tidegate::policy::{
 };
 use crate::compile::{Compiler, one_line};
 use crate::config::{LARGEST_MEMORY_BYTES, PluginConfig, PolicyConfig, Source};
-use crate::engine::{self, COPIED_BYTES, FUEL};
+use crate::engine;
 use crate::error::{LoadError, Problem};
 use crate::feed;
 use crate::host;
@@ -545,16 +545,7 @@ impl Plugin {
             seed: 0,
             console: wasi::Console::default(),
         };
-        let mut store = Store::new(linked.pre.engine(), state);
-        store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(COPIED_BYTES);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.at_tick()));
-        store.set_epoch_deadline(1);
-        // An engine that does not meter would answer with an error, whose making costs as much as the instance where
-        // errors keep their backtraces.
-        if self.metered {
-            let _ = store.set_fuel(FUEL);
-        }
+        let mut store = engine::store(linked.pre.engine(), self.metered, state);
         let instance = linked.pre.instantiate(&mut store).map_err(|error| self.failed(&error))?;
         Ok((store, instance))
     }

@@ -327,13 +327,13 @@ impl Office {
                 Step::Ruled(ruling) => {
                     let ruling = self.settle(&job, &begun, ruling);
                     // After the answer is out: the next caller need not wait for the instance either.
-                    slot.mend(&around);
+                    slot.rest(&around);
                     self.shadow(&mut slot, &begun.chain, &job, &ruling);
                     self.queue.give_back(decision, slot);
                 }
                 Step::Needs(progress, need) => {
                     begun.progress = progress;
-                    slot.mend(&around);
+                    slot.rest(&around);
                     self.queue.give_back(decision, slot);
                     self.look_up(job, begun, need);
                 }

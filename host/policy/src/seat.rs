@@ -46,23 +46,36 @@ pub(crate) struct Held {
     track: Track,
 }
 
-impl Held {
-    /// A new instance that knows nothing yet.
+/// An instance that is configured and knows nothing yet: made just now, or ahead.
+struct Blank {
+    decider: Decider,
+    /// When it was configured, and what the host told it meanwhile.
+    unix_ms: u64,
+    told: Vec<Told>,
+}
+
+impl Blank {
     fn new(generation: &Generation, recorder: &Recorder) -> Result<Self, Failure> {
-        let plugin = &generation.plugin;
-        let unix_ms = plugin.unix_ms();
-        let mut decider = plugin.decider_with(recorder.tape(), unix_ms)?;
+        let unix_ms = generation.plugin.unix_ms();
+        let mut decider = generation.plugin.decider_with(recorder.tape(), unix_ms)?;
         let told = told(decider.instance());
-        let track = recorder.begin(plugin, generation.number, unix_ms, told);
-        Ok(Self { decider, position: Position::default(), calls: 0, track })
+        Ok(Self { decider, unix_ms, told })
     }
 
+    /// Takes a seat. The record tells of it from here on, and not at all if it never gets so far.
+    fn seated(self, generation: &Generation, recorder: &Recorder) -> Held {
+        let track = recorder.begin(&generation.plugin, generation.number, self.unix_ms, self.told);
+        Held { decider: self.decider, position: Position::default(), calls: 0, track }
+    }
+}
+
+impl Held {
     /// A new instance that knows the cluster already.
     ///
     /// # Errors
     /// Why there is none.
     pub(crate) fn ready(generation: &Generation, around: &Surroundings<'_>) -> Result<Self, Failure> {
-        let mut held = Self::new(generation, around.recorder)?;
+        let mut held = Blank::new(generation, around.recorder)?.seated(generation, around.recorder);
         let deadline = Instant::now() + FIRST_FEED;
         let Self { decider, position, track, .. } = &mut held;
         allow(decider.instance(), deadline)?;
@@ -87,6 +100,8 @@ pub(crate) struct Seat {
     generation: Arc<Generation>,
     /// `None` between a failure and the next instance.
     held: Option<Held>,
+    /// Who takes the seat next: made while nobody waits, so that after a trap only the cluster is to be told.
+    next: Option<Blank>,
     /// After a failed attempt: when to try again, and how long that wait was.
     retry: Option<(Instant, Duration)>,
 }
@@ -95,7 +110,7 @@ impl Seat {
     /// A seat with an instance in it, unless none can be made.
     pub(crate) fn of(generation: Arc<Generation>, recorder: &Recorder) -> Self {
         let held = generation.spare();
-        let mut seat = Self { generation, held, retry: None };
+        let mut seat = Self { generation, held, next: None, retry: None };
         seat.fill(recorder);
         seat
     }
@@ -161,19 +176,36 @@ impl Seat {
         self.fill(around.recorder);
     }
 
-    fn fill(&mut self, recorder: &Recorder) {
-        if self.held.is_some() || self.retry.is_some_and(|(at, _)| Instant::now() < at) {
-            return;
-        }
-        match Held::new(&self.generation, recorder) {
-            Ok(held) => (self.held, self.retry) = (Some(held), None),
-            Err(_) => {
-                let wait = self.retry.map_or(FIRST_WAIT, |(_, wait)| (wait * 2).min(LONGEST_WAIT));
-                self.retry = Some((Instant::now() + wait, wait));
-            }
+    /// Once an answer is out: the same, and makes the instance that would follow. One that failed just now is followed by
+    /// the one made ahead, and the next is made after it has answered: a policy that always fails costs no more for it.
+    pub(crate) fn rest(&mut self, around: &Surroundings<'_>) {
+        let answered = self.held.is_some();
+        self.mend(around);
+        if answered && self.next.is_none() {
+            self.next = self.blank(around.recorder);
         }
     }
+
+    fn fill(&mut self, recorder: &Recorder) {
+        if self.held.is_some() {
+            return;
+        }
+        let blank = self.next.take().or_else(|| self.blank(recorder));
+        self.held = blank.map(|blank| blank.seated(&self.generation, recorder));
+    }
+
+    fn blank(&mut self, recorder: &Recorder) -> Option<Blank> {
+        if self.retry.is_some_and(|(at, _)| Instant::now() < at) {
+            return None;
+        }
+        let blank = Blank::new(&self.generation, recorder).ok();
+        let longer = || self.retry.map_or(FIRST_WAIT, |(_, wait)| (wait * 2).min(LONGEST_WAIT));
+        let wait = blank.is_none().then(longer);
+        self.retry = wait.map(|wait| (Instant::now() + wait, wait));
+        blank
+    }
 }
+
 fn ask(
     held: &mut Held,
     around: &Surroundings<'_>,

@@ -35,10 +35,10 @@ impl Slot {
         }
     }
 
-    /// Makes anew what has failed, so that the next question finds it ready.
-    pub(crate) fn mend(&mut self, around: &Surroundings<'_>) {
+    /// Makes anew what has failed, so that the next question finds it ready, and ahead what would follow.
+    pub(crate) fn rest(&mut self, around: &Surroundings<'_>) {
         for desk in &mut self.desks {
-            desk.seat.mend(around);
+            desk.seat.rest(around);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::bindings::cluster_feed::exports::tidegate::policy::cluster_feed as wire;
 use crate::bindings::host::tidegate::policy::types as wire_types;
+use crate::lifecycle::Setup;
 use crate::moment::Random;
 use crate::words::Bitrate;
 use std::cell::RefCell;
@@ -546,6 +547,18 @@ impl<'a> Shard<'a> {
 
 thread_local! {
     static HELD: RefCell<Cluster> = RefCell::default();
+}
+
+/// Rows that an instance has memory for before it is told of any.
+const ROOM_ROWS: usize = 1_024;
+/// Lists of a number a row that are kept beside the columns: what scans read, and which rows are open.
+const LISTS_BESIDE: usize = 5;
+
+/// Asks for the memory of a usual cluster at once, where a feed will come: a reset that finds too little asks for it piece
+/// by piece, and each piece costs the host a system call. What is given back here stays with the instance.
+pub(crate) fn make_room(setup: &Setup) {
+    let lists = if setup.columns.is_empty() { 0 } else { setup.columns.len().min(64) + LISTS_BESIDE };
+    drop(std::hint::black_box(Vec::<u64>::with_capacity(lists * ROOM_ROWS)));
 }
 
 /// Lends what this instance holds of the cluster.

@@ -37,7 +37,9 @@ impl<T: Seated> wire::Guest for Registered<T> {
 
     fn configure(setup: wire::Setup) -> Vec<wire::Problem> {
         crate::panic::tell_host();
-        let problems = T::seat(|policy| policy.configure(&setup.into())).err().unwrap_or_default();
+        let setup = setup.into();
+        crate::cluster::make_room(&setup);
+        let problems = T::seat(|policy| policy.configure(&setup)).err().unwrap_or_default();
         problems.into_iter().map(Into::into).collect()
     }
 }
