@@ -65,7 +65,7 @@ fn bare(loader: &Loader) -> Bare {
         (core instance $core (instantiate $module))
         (func (export "nothing") (canon lift (core func $core "nothing")))
         (func (export "take") (param "texts" (list string)) (canon lift (core func $core "take")
-            (memory $core "memory") (realloc (func $core "cabi_realloc")))))"#;
+            (memory (core memory $core "memory")) (realloc (core func $core "cabi_realloc")))))"#;
     let component = wat::parse_str(text).expect("a component");
     Bare::new(loader, &component).unwrap_or_else(|error| panic!("{error}"))
 }

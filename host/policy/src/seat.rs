@@ -312,3 +312,59 @@ fn catch_up<D: host::Fed + ?Sized>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Seat, Surroundings};
+    use crate::chain::Generation;
+    use crate::config::{PluginConfig, PolicyConfig, Source};
+    use crate::feed::Mirror;
+    use crate::plugin::Loader;
+    use crate::recorder::Recorder;
+    use std::sync::{Arc, Mutex};
+    use tidegate_types::RequestNumber;
+    use tidegate_types::decision::Decision;
+
+    const ECHO: &[u8] = include_bytes!("../fixtures/echo-authorize.wasm");
+
+    fn generation() -> Arc<Generation> {
+        let plugin = PluginConfig::new(Source::Embedded { name: "echo", bytes: ECHO.into() });
+        let config = PolicyConfig::new(plugin.clone(), plugin.clone(), plugin.clone());
+        let loader = Loader::new(&config, Arc::new(|| 0)).expect("an engine");
+        let loaded = loader.load(Decision::Authorize, &plugin).unwrap_or_else(|error| panic!("{error}"));
+        Arc::new(Generation::new(1, loaded, plugin, 0))
+    }
+
+    /// Who sits, and who follows.
+    fn there(seat: &Seat) -> (bool, bool) {
+        (seat.held.is_some(), seat.next.is_some())
+    }
+
+    #[test]
+    fn whoever_follows_a_failure_was_made_before_and_is_followed_only_after_it_answered() {
+        let (recorder, mirror) = (Recorder::default(), Mutex::new(Mirror::default()));
+        let around = |recycle_calls| Surroundings {
+            mirror: &mirror,
+            recycle_calls,
+            recorder: &recorder,
+            number: RequestNumber(0),
+            until: None,
+        };
+        let always = around(u64::MAX);
+        let mut seat = Seat::of(generation(), &recorder);
+        assert_eq!(there(&seat), (true, false), "a start waits for one instance");
+        seat.rest(&always);
+        assert_eq!(there(&seat), (true, true));
+        seat.dismiss();
+        assert_eq!(there(&seat), (false, true));
+        seat.rest(&always);
+        assert_eq!(there(&seat), (true, false), "it takes the seat, and nothing else is made");
+        seat.dismiss();
+        seat.rest(&always);
+        assert_eq!(there(&seat), (true, false), "one that always fails costs one instance each time");
+        seat.rest(&always);
+        assert_eq!(there(&seat), (true, true));
+        seat.rest(&around(0));
+        assert_eq!(there(&seat), (true, true), "one that is old is followed at once");
+    }
+}
