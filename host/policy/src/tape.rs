@@ -130,3 +130,37 @@ impl Tape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT, KEPT_BYTES, Tape, Told};
+
+    fn got(value: &[u8]) -> Told {
+        Told::Get { key: "k".into(), value: Some(value.to_vec()) }
+    }
+
+    fn tell(tape: &mut Tape, value: &[u8]) {
+        assert_eq!(tape.tell(&got(&[]), || got(value)), got(value), "kept or not, the guest is answered");
+    }
+
+    #[test]
+    fn of_a_guest_that_asks_too_often_the_rest_is_cut() {
+        let mut tape = Tape::recording();
+        (0..KEPT + 10).for_each(|_| tell(&mut tape, b"v"));
+        let told = tape.take();
+        assert_eq!(told.len(), KEPT + 1);
+        assert!(told[..KEPT].iter().all(|told| *told == got(b"v")));
+        assert_eq!(told[KEPT], Told::Cut);
+    }
+
+    #[test]
+    fn what_comes_after_an_answer_that_is_too_large_is_not_kept_but_the_next_call_is() {
+        let mut tape = Tape::recording();
+        tell(&mut tape, b"v");
+        tell(&mut tape, &vec![0; KEPT_BYTES]);
+        tell(&mut tape, b"v");
+        assert_eq!(tape.take(), [got(b"v"), Told::Cut]);
+        tell(&mut tape, b"v");
+        assert_eq!(tape.take(), [got(b"v")]);
+    }
+}
