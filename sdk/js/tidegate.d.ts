@@ -44,7 +44,10 @@ export interface RemoteTrack {
   readonly layers: number;
   /** The encoding that the host sends now; null while nothing fits. */
   readonly encoding: number | null;
-  /** Whether there is room towards here for all that is wanted of it, for a lower encoding, or for nothing. */
+  /**
+   * Whether there is room towards here for all that is wanted of it, for a lower encoding, or for nothing. What the
+   * room's policy keeps small is `full`.
+   */
   readonly allowance: 'full' | 'reduced' | 'nothing';
   /** The section of the peer connection that carries it; null until negotiated. */
   readonly mid: string | null;

@@ -90,16 +90,14 @@ impl Ladder {
     }
 
     /// Leaves out what takes more than `kbps`; the lowest stays, and the one at `standing` while it takes little more:
-    /// encoders do not keep their rate. Returns whether anything was left out.
-    fn cut(&mut self, kbps: u64, standing: Option<usize>) -> bool {
+    /// encoders do not keep their rate.
+    fn cut(&mut self, kbps: u64, standing: Option<usize>) {
         let fits = |at: &usize| {
             let tolerated = if standing == Some(*at) { TOLERATED } else { 100 };
             self.rungs[*at].kbps * 100 <= kbps * tolerated
         };
         let kept = 1 + (1..self.count).take_while(fits).count();
-        let cut = kept < self.count;
         self.count = self.count.min(kept);
-        cut
     }
 
     /// The highest rung within `layer`. Of its size the lowest always is: the others may just have gone.
@@ -161,13 +159,11 @@ struct Terms {
     lift: i8,
     /// The rung that it gets before higher ranks get more, and does not give away for them.
     floor: Option<usize>,
-    /// There are higher layers than it may have.
-    cut: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { weight_percent: USUAL_WEIGHT, lift: 0, floor: None, cut: false }
+        Self { weight_percent: USUAL_WEIGHT, lift: 0, floor: None }
     }
 }
 
@@ -199,7 +195,7 @@ impl Claim {
             self.terms.lift = lift(told.weight_percent.into());
         }
         if told.ceiling_kbps > 0 {
-            self.terms.cut = self.ladder.cut(told.ceiling_kbps.into(), self.at);
+            self.ladder.cut(told.ceiling_kbps.into(), self.at);
             self.at = self.share.layer.and_then(|layer| self.ladder.within(layer));
         }
         if told.floor_kbps > 0 {
@@ -210,10 +206,11 @@ impl Claim {
         self
     }
 
-    /// Whether it gets all that it wants.
+    /// Whether it gets all that it wants and may have: above a policy's ceiling there is nothing to want, and its peer's
+    /// way is not to blame.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        !self.terms.cut && self.at.is_some_and(|at| at + 1 == self.ladder.count)
+        self.at.is_some_and(|at| at + 1 == self.ladder.count)
     }
 
     fn kbps_at(&self, at: Option<usize>) -> u64 {

@@ -36,7 +36,8 @@ impl Default for LayerPreference {
     }
 }
 
-/// Whether a consumer's share of what its transport can send suffices for what it wants.
+/// Whether a consumer's share of what its transport can send suffices for what it wants and may have: what a policy's
+/// ceiling keeps from it, it does not lack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Allowance {

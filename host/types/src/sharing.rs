@@ -63,7 +63,7 @@ pub struct ShareTrack {
     pub encodings: u32,
     /// To whom it is sent or could be.
     pub receivers: u32,
-    /// Those of them who have less of it than they want.
+    /// Those of them whose way has no room for all that they want of it; a ceiling is no lack.
     pub reduced: u32,
     /// The highest encoding that any of them wants.
     pub wanted_layer: u32,

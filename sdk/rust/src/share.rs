@@ -320,7 +320,7 @@ impl<'a> Track<'a> {
         self.number(3)
     }
 
-    /// Those of them who have less of it than they want.
+    /// Those of them whose way has no room for all that they want of it; a ceiling is no lack.
     #[must_use]
     pub fn reduced(self) -> u64 {
         self.number(4)

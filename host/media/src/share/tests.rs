@@ -411,13 +411,17 @@ fn what_a_policy_says_is_heeded_within_the_budget() {
 }
 
 #[test]
-fn a_ceiling_is_no_full_share_and_ends_at_once_when_it_is_lifted() {
+fn a_ceiling_lacks_nothing_and_ends_at_once_when_it_is_lifted() {
     let mut claim = Claim::new(0, 0, ladder(CAMERA), Share::default()).under(ceiling(600));
     divide(Instant::now(), 9_000, std::slice::from_mut(&mut claim));
-    assert!(!claim.is_full());
+    assert!(claim.is_full(), "what it may not have it does not lack");
+    let bounded = claim.share.layer;
+    let mut narrow = Claim::new(0, 0, ladder(CAMERA), claim.share).under(ceiling(600));
+    divide(Instant::now(), 200, std::slice::from_mut(&mut narrow));
+    assert!(!narrow.is_full(), "its way has no room for what it may have");
     let mut claim = Claim::new(0, 0, ladder(CAMERA), claim.share);
     divide(Instant::now(), 9_000, std::slice::from_mut(&mut claim));
-    assert!(claim.is_full());
+    assert!(claim.is_full() && claim.share.layer != bounded);
     // Encoders do not keep their rate: a little over the ceiling ends nothing.
     let mut wandered = Claim::new(0, 0, ladder(&[150, 510, 1_700]), Share::default()).under(ceiling(520));
     divide(Instant::now(), 9_000, std::slice::from_mut(&mut wandered));

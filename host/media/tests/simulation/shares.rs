@@ -20,7 +20,8 @@ fn pictures(world: &mut World, person: usize) -> Vec<(Option<u8>, Allowance)> {
 }
 
 const FULL: (Option<u8>, Allowance) = (Some(2), Allowance::Full);
-const LESS: (Option<u8>, Allowance) = (Some(1), Allowance::Reduced);
+/// All that there is below the ceiling: the listener's way lacks nothing.
+const BOUNDED: (Option<u8>, Allowance) = (Some(1), Allowance::Full);
 
 #[test]
 fn a_ceiling_bounds_one_track_until_it_runs_out() {
@@ -30,7 +31,7 @@ fn a_ceiling_bounds_one_track_until_it_runs_out() {
         assert_eq!(pictures(&mut world, 0), [FULL, FULL], "{shards} shards");
         world.say_shares(&[(ONE, CEILING)], 1_500);
         world.run_until(Duration::from_millis(7_200));
-        assert_eq!(pictures(&mut world, 0), [LESS, FULL], "{shards} shards");
+        assert_eq!(pictures(&mut world, 0), [BOUNDED, FULL], "{shards} shards");
         assert!(world.people[0].sounds() > 0);
         // Nobody says anything again.
         world.run_until(Duration::from_secs(10));
@@ -45,10 +46,10 @@ fn what_is_said_anew_takes_the_place_of_what_was_said_before() {
     world.run_until(Duration::from_secs(6));
     world.say_shares(&[(ONE, CEILING)], 60_000);
     world.run_until(Duration::from_secs(8));
-    assert_eq!(pictures(&mut world, 0), [LESS, FULL]);
+    assert_eq!(pictures(&mut world, 0), [BOUNDED, FULL]);
     world.say_shares(&[(OTHER, CEILING)], 60_000);
     world.run_until(Duration::from_secs(10));
-    assert_eq!(pictures(&mut world, 0), [FULL, LESS]);
+    assert_eq!(pictures(&mut world, 0), [FULL, BOUNDED]);
     world.say_shares(&[], 0);
     world.run_until(Duration::from_secs(12));
     assert_eq!(pictures(&mut world, 0), [FULL, FULL]);
