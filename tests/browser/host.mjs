@@ -29,10 +29,9 @@ export const spread = ['--policy', 'allocate=allocate-spread'];
 export const selfSigned = ['--tls-self-signed'];
 export const singlePort = ['--single-port'];
 export const cmOnly = ['--srtp-profiles', 'aes-cm'];
-export const tokens = [
-  '--policy', 'authorize=auth-token',
-  '--policy-config', `authorize=${JSON.stringify({ keys: [{ alg: 'HS256', key: KEY }] })}`,
-];
+/** What checks tokens of the tests. */
+export const tokenKeys = { keys: [{ alg: 'HS256', key: KEY }] };
+export const tokens = ['--policy', 'authorize=auth-token', '--policy-config', `authorize=${JSON.stringify(tokenKeys)}`];
 export const adminToken = (file) => ['--admin-token-file', file];
 export const component = (decision, path) => ['--policy', `${decision}=${path}`];
 

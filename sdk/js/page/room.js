@@ -240,6 +240,7 @@ function showRoom() {
     'track-paused': ({ detail }) => paintTrack(detail),
     'track-unplayable': ({ detail }) => showNotice(detail.message),
     'publish-refused': ({ detail }) => showNotice(detail.error.message),
+    'track-revoked': ({ detail }) => onRevoked(detail),
     'speakers': ({ detail }) => paintSpeakers(detail),
     'quality': () => paintQuality(),
     'message': ({ detail }) => typeof detail.data === 'string' && showMessage(nameOf(detail.person), detail.data),
@@ -279,6 +280,7 @@ async function setPublished(kind, on) {
       await (on ? publication.continue() : publication.pause());
     }
   } catch (error) {
+    if (!publications[kind]) switchOff(kind);
     showNotice(error.message);
   }
 }
@@ -302,6 +304,26 @@ async function endScreen() {
   screen?.track.stop();
   paintButtons();
   await screen?.close().catch(() => {});
+}
+
+/** The host ended a track of ours: its device is closed, its switch is off, and the reason is said. */
+function onRevoked({ publication, message }) {
+  const kind = Object.keys(publications).find((one) => publications[one] === publication);
+  if (!kind) return;
+  delete publications[kind];
+  if (kind === 'screen') publication.track?.stop();
+  switchOff(kind);
+  showNotice(message);
+}
+
+/** What is not sent is not shown as if it were, and its light goes out. */
+function switchOff(kind) {
+  own[kind]?.stop();
+  if (kind in own) own[kind] = null;
+  if (kind === 'audio') own.micOn = false;
+  if (kind === 'video') own.cameraOn = false;
+  paintButtons();
+  paintPreview();
 }
 
 function onState() {
