@@ -38,13 +38,19 @@ fn address(host: &Started) -> String {
     host.url().trim_start_matches("http://").trim_end_matches('/').to_owned()
 }
 
-/// One number of the host's metrics.
-fn number(host: &Started, name: &str) -> u64 {
+/// The host's metrics.
+fn page(host: &Started) -> String {
     let mut stream = TcpStream::connect(address(host)).expect("it listens");
     let request = format!("GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", address(host));
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut page = String::new();
     stream.read_to_string(&mut page).expect("it answers");
+    page
+}
+
+/// One number of them.
+fn number(host: &Started, name: &str) -> u64 {
+    let page = page(host);
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
 }
@@ -65,19 +71,17 @@ fn broken() -> PathBuf {
     file
 }
 
-fn swap(host: &Started, component: &str) {
+/// What `tidegate policy` prints.
+fn policy(host: &Started, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args([
-        "policy",
-        "swap",
-        &format!("share={component}"),
-        "--config",
-        "null",
-        "--host",
-        &address(host),
-    ]);
+    command.arg("policy").args(arguments).args(["--host", &address(host)]);
     let said = command.output().expect("the command runs");
-    assert!(said.status.success(), "{said:?}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if said.status.success() { Ok(text(&said.stdout)) } else { Err(text(&said.stderr)) }
+}
+
+fn swap(host: &Started, component: &str) -> String {
+    policy(host, &["swap", &format!("share={component}"), "--config", "null"]).expect("it fits")
 }
 
 #[test]
@@ -101,12 +105,47 @@ fn a_ceiling_is_what_watchers_are_sent_and_ends_with_its_policy() {
 }
 
 #[test]
-fn a_host_without_the_policy_asks_nobody_and_says_how_it_is_chosen() {
+fn a_policy_that_comes_while_a_call_goes_on_is_heeded_until_it_is_taken_back() {
     let host = host(&[]);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["policy", "swap", "share=share-speaker", "--host", &address(&host)]);
-    let said = command.output().expect("the command runs");
-    let told = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(!said.status.success() && told.contains("--policy share=FILE"), "{told}");
-    assert_eq!(number(&host, "tidegate_directory_share_asked_total"), 0);
+    let asked = || number(&host, "tidegate_directory_share_asked_total");
+    let ask = |arguments: &[&str]| policy(&host, arguments);
+    let shadow = ask(&["swap", "share=share-speaker", "--shadow"]).expect_err("nothing to compare it with");
+    assert!(shadow.contains("without --shadow"), "{shadow}");
+    assert!(ask(&["back", "share"]).expect_err("nobody was there").contains("no way back"));
+    assert!(ask(&["list"]).expect("a list").contains("share: the host's own rule"));
+    let packets = packets_a_picture(host.url());
+    assert!((2.5..3.4).contains(&packets), "{packets} packets a picture by the host's own rule");
+    assert_eq!(asked(), 0, "nobody was there to ask");
+
+    // It comes while a call goes on.
+    let url = host.url().to_owned();
+    let call = std::thread::spawn(move || packets_a_picture(&url));
+    until("in a room", || number(&host, "tidegate_directory_people") >= 3);
+    let swapped =
+        ask(&["swap", "share=share-speaker", "--config", r#"{"camera_kbps":250}"#]).expect("it fits");
+    assert!(swapped.starts_with("in force: share-speaker"), "{swapped}");
+    let packets = call.join().expect("the call goes on");
+    assert!((0.9..1.5).contains(&packets), "{packets} packets a picture under a ceiling");
+    let list = ask(&["list"]).expect("a list");
+    assert!(
+        list.contains("share 1: share-speaker") && list.contains("before: the host's own rule"),
+        "{list}"
+    );
+    let explained = ask(&["explain", "share", "--last", "1"]).expect("it was asked");
+    assert!(explained.contains("by        share-speaker"), "{explained}");
+    assert!(page(&host).contains(r#"decision="share""#), "metrics name it");
+
+    let url = host.url().to_owned();
+    let call = std::thread::spawn(move || packets_a_picture(&url));
+    until("in a room again", || number(&host, "tidegate_directory_people") >= 3);
+    let back = ask(&["back", "share"]).expect("it is undone");
+    assert!(back.starts_with("in force again: the host's own rule\nbefore: share-speaker"), "{back}");
+    let packets = call.join().expect("the call goes on");
+    assert!((2.5..3.4).contains(&packets), "{packets} packets a picture by the host's own rule");
+    assert!(!page(&host).contains(r#"decision="share""#), "it makes no decision any more");
+
+    assert!(ask(&["back", "share"]).expect("and forth").starts_with("in force again: share-speaker"));
+    let left = ask(&["swap", "share=built-in"]).expect("it can be done without");
+    assert!(left.starts_with("in force: the host's own rule"), "{left}");
+    assert!(ask(&["swap", "balance=built-in"]).expect_err("not that one").contains("by a policy"));
 }

@@ -69,6 +69,8 @@ pub struct Config {
     pub native: Vec<Native>,
     /// What becomes of a question that its policy does not answer.
     pub on_failure: OnFailures,
+    /// The most memory of share's instance, in MiB, for one that comes in force later.
+    pub share_memory_mib: Option<u16>,
     /// What authorize may have looked up.
     pub lookups: Vec<LookupConfig>,
     /// Where everything that policies are asked and told is written.
@@ -186,6 +188,7 @@ impl Config {
             authorize_next: Vec::new(),
             native: Vec::new(),
             on_failure: OnFailures::usual(),
+            share_memory_mib: None,
             lookups: Vec::new(),
             record: None,
             policy_watch: false,
@@ -229,6 +232,7 @@ impl Config {
             authorize_next,
             native: Vec::new(),
             on_failure: on_failure(&options.on_failure),
+            share_memory_mib: of_share(&options.policy_memory),
             lookups: lookups(&options.lookup)?,
             record: options.record.map(|path| RecordTo {
                 path,
@@ -282,6 +286,11 @@ impl PolicyChoice {
     pub fn unconfigured(component: impl Into<String>) -> Self {
         Self { component: component.into(), configuration: serde_json::Value::Null, memory_mib: None }
     }
+}
+
+/// The last one told.
+fn of_share(memory: &[(Decision, u16)]) -> Option<u16> {
+    memory.iter().rev().find(|(decision, _)| *decision == Decision::Share).map(|(_, mib)| *mib)
 }
 
 fn open(choice: &PolicyChoice) -> bool {

@@ -24,6 +24,8 @@ pub(crate) enum Letter {
     Shard(Place, FromShard),
     /// A policy answered.
     Answer(Answer),
+    /// Who decides has changed.
+    PoliciesChanged,
 }
 
 /// Where letters are put; cheap to share.

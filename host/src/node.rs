@@ -2,6 +2,7 @@
 //! Knows nothing of flags or signals.
 
 use crate::assets::ASSETS;
+use crate::change::Settled;
 use crate::clock;
 use crate::components::{self, ComponentError};
 use crate::config::Config;
@@ -84,7 +85,7 @@ impl Node {
             lookups: lookups.map(|lookups| lookups.0),
             board: board.clone(),
             mailbox,
-            open_allowed: config.open_allowed,
+            settled: Settled { open_allowed: config.open_allowed, share_memory_mib: config.share_memory_mib },
         };
         let (to_directory, requests) = mpsc::channel(REQUESTS);
         let control = Control::start(control_config(&config), to_directory, Arc::new(operations)).await?;

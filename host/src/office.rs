@@ -18,6 +18,7 @@ use tidegate_policy::Policies;
 use tidegate_shard::{FromShard, Shards};
 use tidegate_types::Place;
 use tidegate_types::command::{Command, CommandError, CommandReply};
+use tidegate_types::decision::Decision;
 use tidegate_types::request::HOST_STOPPING;
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,6 +84,7 @@ impl Office {
             Letter::Shard(place, FromShard::Reply(reply)) => Input::CommandReply(place, reply),
             Letter::Shard(place, FromShard::Report(report)) => Input::Report(place, report),
             Letter::Answer(answer) => Input::Answer(answer),
+            Letter::PoliciesChanged => Input::Share(self.policies.decides(Decision::Share)),
         });
     }
 

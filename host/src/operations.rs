@@ -1,8 +1,8 @@
 //! What operators may read of the host beyond the directory: policies, decisions, numbers, health. It holds
 //! nothing alive. Knows nothing of HTTP.
 
-use crate::change;
-use crate::mailbox::Mailbox;
+use crate::change::{self, Settled};
+use crate::mailbox::{Letter, Mailbox};
 use crate::metrics::{Numbers, exposition};
 use crate::office::Board;
 use std::sync::{Arc, Weak};
@@ -24,7 +24,7 @@ pub(crate) struct NodeOperations {
     pub(crate) lookups: Option<Arc<Lookups>>,
     pub(crate) board: Board,
     pub(crate) mailbox: Mailbox,
-    pub(crate) open_allowed: bool,
+    pub(crate) settled: Settled,
 }
 
 impl Operations for NodeOperations {
@@ -38,7 +38,9 @@ impl Operations for NodeOperations {
 
     fn change_policy(&self, change: PolicyChange) -> Result<PolicyChanged, PolicyRefusal> {
         let policies = self.policies.upgrade().ok_or_else(change::stopping)?;
-        change::change(&policies, change, self.open_allowed)
+        let changed = change::change(&policies, change, self.settled)?;
+        self.mailbox.put(Letter::PoliciesChanged);
+        Ok(changed)
     }
 
     fn metrics(&self) -> String {

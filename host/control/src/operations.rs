@@ -43,7 +43,7 @@ pub struct PolicyChange {
 pub enum PolicyAct {
     /// Another component takes its place.
     Swap {
-        /// A stock component's name, or a path on the host.
+        /// A stock component's name, or a path on the host; `built-in` leaves share to the host's own rule.
         component: String,
         /// Its configuration; `None` keeps the one in force.
         configuration: Option<Value>,
@@ -61,9 +61,9 @@ pub enum PolicyAct {
 /// What became of it.
 #[derive(Clone, Debug)]
 pub struct PolicyChanged {
-    /// What came: in force, in the shadow, or gone from there.
-    pub generation: GenerationInfo,
-    /// What was in force before.
+    /// What came: in force, in the shadow, or gone from there; `None`: the host's own rule.
+    pub generation: Option<GenerationInfo>,
+    /// What was in force before; `None`: the host's own rule, or nothing has changed in force.
     pub before: Option<GenerationInfo>,
     /// How long it took to make it ready.
     pub prepared_in: Duration,

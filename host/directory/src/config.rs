@@ -25,7 +25,8 @@ pub struct DirectoryConfig {
     pub seed: u64,
     /// How often balance is asked. Shorter finds imbalance sooner and costs one policy call each time.
     pub balance_every: Duration,
-    /// Whether rooms are asked about while bit rates are divided; without, the engines' own rule does.
+    /// Whether rooms are asked about while bit rates are divided; without, the engines' own rule does. `Input::Share`
+    /// changes it.
     pub share: bool,
     /// How many sounds of a room are forwarded, the loudest (3; 0: all). A room with at most twice as many forwards all.
     /// Fewer spares receivers' links and this host; who interrupts then waits for a place.

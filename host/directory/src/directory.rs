@@ -50,6 +50,9 @@ pub enum Input {
         /// Nothing new.
         draining: bool,
     },
+    /// From now on rooms are asked about while bit rates are divided (true), or no more. What places were told ends with
+    /// the rooms' next turns.
+    Share(bool),
     /// The shards that exist from now on. What stood at places that are gone ends.
     Shards(Vec<ShardSeed>),
     /// The host stops: everyone's presence ends with this code and sentence, and nobody enters any more.
@@ -179,6 +182,7 @@ impl Directory {
             Input::CommandReply(place, reply) => self.command_replied(place, reply),
             Input::Tick => self.tick(),
             Input::Drain { place, draining } => self.drain(place, draining),
+            Input::Share(chosen) => self.choose_share(chosen),
             Input::Shards(shards) => self.replace_shards(shards),
             Input::Stop { code, message } => self.stop(&code, &message),
         }

@@ -87,8 +87,47 @@ impl Directory {
         }
     }
 
+    /// There is a policy from now on, and all rooms that it could be asked about take their turns; or there is none any
+    /// more.
+    pub(crate) fn choose_share(&mut self, chosen: bool) {
+        self.config.share = chosen;
+        if chosen && !self.stopping {
+            let rooms: Vec<RouterId> = self.routers.keys().copied().collect();
+            rooms.into_iter().for_each(|id| self.consider_sharing(id));
+        }
+    }
+
     /// Gives the next rooms their turns, as many as may be and as are due.
     pub(crate) fn share_round(&mut self) {
+        if self.config.share {
+            self.give_turns();
+        } else {
+            self.end_turns();
+        }
+        if !self.sharing.rooms.is_empty() {
+            self.timers.set(Timer::Share, self.now.instant + ROUND);
+        }
+    }
+
+    /// Nobody is asked any more: what a few places were told at a time ends before it runs out.
+    fn end_turns(&mut self) {
+        for _ in 0..ROOMS_PER_ROUND {
+            let Some(id) = self.sharing.turns.pop_front() else { break };
+            let Some(turn) = self.sharing.rooms.get(&id) else { continue };
+            if !matches!(turn.stage, Stage::Waiting) {
+                // What is under way comes to its end first: no later turn takes it for its own.
+                self.sharing.turns.push_back(id);
+                continue;
+            }
+            let holds = turn.holds.is_some_and(|until| until > self.now.instant);
+            self.sharing.rooms.remove(&id);
+            if holds {
+                self.tell_shares(id, &[], 0);
+            }
+        }
+    }
+
+    fn give_turns(&mut self) {
         let period = self.sharing.period();
         for _ in 0..ROOMS_PER_ROUND {
             let Some(&id) = self.sharing.turns.front() else { break };
@@ -104,9 +143,6 @@ impl Directory {
             } else {
                 self.sharing.rooms.remove(&id);
             }
-        }
-        if !self.sharing.rooms.is_empty() {
-            self.timers.set(Timer::Share, self.now.instant + ROUND);
         }
     }
 
@@ -152,6 +188,9 @@ impl Directory {
         let Some(turn) = self.sharing.rooms.get_mut(&id) else { return };
         turn.stage = Stage::Waiting;
         let rates = std::mem::take(&mut turn.rates);
+        if !self.config.share {
+            return;
+        }
         let moment = self.chance.moment(self.now);
         let Some(router) = self.routers.get(&id) else { return };
         let request = ShareRequest { period_ms, moment, ..self.about_shares(router, rates) };
@@ -164,11 +203,16 @@ impl Directory {
 
     /// Tells the room's places what its tracks are worth. Without an answer what they know holds on until it runs out.
     pub(crate) fn share_answered(&mut self, id: RouterId, result: Result<AnswerBody, Failure>) {
-        let Some((router, turn)) = self.routers.get(&id).zip(self.sharing.rooms.get_mut(&id)) else {
+        let turn = self.sharing.rooms.get_mut(&id).filter(|_| self.routers.contains_key(&id));
+        let Some(turn) = turn else {
             self.totals.late_total += 1;
             return;
         };
         let Stage::Asked(tracks) = std::mem::take(&mut turn.stage) else { return };
+        // Nobody has a say any more.
+        if !self.config.share {
+            return;
+        }
         let answer = match result {
             Ok(AnswerBody::Share(answer)) if answer.portions.len() == tracks.len() => answer,
             _ => {
@@ -185,10 +229,16 @@ impl Directory {
         if told.is_empty() && before.is_none() {
             return;
         }
-        let places: Vec<Place> = router.places.iter().copied().collect();
-        for place in places {
-            let portions = told.clone();
-            self.command_quietly(place, CommandBody::SetShares { router: id, portions, valid_ms });
+        self.tell_shares(id, &told, valid_ms);
+    }
+
+    /// Tells all places of a room.
+    fn tell_shares(&mut self, router: RouterId, told: &[(ProducerId, Portion)], valid_ms: u32) {
+        let places: Option<Vec<Place>> =
+            self.routers.get(&router).map(|router| router.places.iter().copied().collect());
+        for place in places.unwrap_or_default() {
+            let portions = told.to_vec();
+            self.command_quietly(place, CommandBody::SetShares { router, portions, valid_ms });
         }
     }
 

@@ -20,8 +20,22 @@ const DIFFERENCES: usize = 16;
 /// The policies of one decision.
 #[derive(Clone)]
 pub(crate) struct Chain {
-    /// In the order in which they are asked; never empty.
+    /// In the order in which they are asked; empty only where no policy need decide and none does.
     pub(crate) posts: Vec<Post>,
+    /// Who decided before the host's own rule came back; kept ready for a way back, and there only where nobody decides.
+    pub(crate) retired: Option<Arc<Generation>>,
+}
+
+impl Chain {
+    /// These decide.
+    pub(crate) const fn of(posts: Vec<Post>) -> Self {
+        Self { posts, retired: None }
+    }
+
+    /// Nobody does any more.
+    pub(crate) const fn left_by(retired: Arc<Generation>) -> Self {
+        Self { posts: Vec::new(), retired: Some(retired) }
+    }
 }
 
 /// One place in a chain, and who holds it.
@@ -36,6 +50,11 @@ pub(crate) struct Post {
 }
 
 impl Post {
+    /// Held by `current` from now on, and by nobody before.
+    pub(crate) const fn begun_by(current: Arc<Generation>, unix_ms: u64) -> Self {
+        Self { current, since_unix_ms: unix_ms, previous: None, shadow: None }
+    }
+
     /// `next` holds it from now on; who did before is kept, and no shadow remains.
     pub(crate) fn taken_by(&self, next: Arc<Generation>, unix_ms: u64) -> Self {
         Self { current: next, since_unix_ms: unix_ms, previous: Some(self.current.clone()), shadow: None }

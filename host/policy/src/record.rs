@@ -244,7 +244,7 @@ mod tests {
         let answer = Answer { number: RequestNumber(1), result: Err(Failure::Deadline) };
         let now = Instant::now();
         let job = Job { question, arrived: now, deadline: now, begun: None };
-        let mut begun = Begun::new(Arc::new(Chain { posts: vec![] }));
+        let mut begun = Begun::new(Arc::new(Chain::of(vec![])));
         begun.computed = Duration::from_micros(3);
         record(&job, &answer, &begun, &[], 5, Duration::ZERO)
     }

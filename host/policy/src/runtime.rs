@@ -129,6 +129,12 @@ impl Policies {
         Decision::ALL.into_iter().flat_map(of).collect()
     }
 
+    /// Does a policy make this decision? One that no policy need make is left to the host's own rule otherwise.
+    #[must_use]
+    pub fn decides(&self, decision: Decision) -> bool {
+        !self.office.chain(decision).posts.is_empty()
+    }
+
     /// The last decisions, newest first.
     #[must_use]
     pub fn records(&self, limit: usize) -> Vec<DecisionRecord> {
@@ -197,11 +203,11 @@ fn load_all(desk: &Desk, config: &PolicyConfig, unix_ms: u64) -> Result<Chains, 
     let post = |decision: Decision, plugin: &PluginConfig| {
         let current = Arc::new(desk.load(decision, plugin)?);
         told(decision, &current);
-        Ok(Post { current, since_unix_ms: unix_ms, previous: None, shadow: None })
+        Ok(Post::begun_by(current, unix_ms))
     };
     let chain = |decision: Decision, plugins: &[&PluginConfig]| {
         let posts = plugins.iter().map(|plugin| post(decision, plugin)).collect::<Result<_, LoadError>>()?;
-        Ok(Arc::new(Chain { posts }))
+        Ok(Arc::new(Chain::of(posts)))
     };
     let mut authorize = vec![&config.authorize];
     authorize.extend(&config.authorize_next);
@@ -283,6 +289,7 @@ impl Office {
 
     /// Puts another chain in force, between two questions.
     pub(crate) fn put(&self, decision: Decision, chain: Chain) {
+        self.tally_each(decision, chain.posts.len());
         let old = std::mem::replace(&mut self.chains()[decision as usize], Arc::new(chain));
         // What ends with it ends outside the lock.
         drop(old);
@@ -417,6 +424,13 @@ impl Office {
         });
         self.records().push(record);
         ruling
+    }
+
+    /// A post keeps its tally, whoever holds it.
+    fn tally_each(&self, decision: Decision, posts: usize) {
+        let mut tallies = self.tallies();
+        let tallies = &mut tallies[decision as usize];
+        tallies.resize_with(tallies.len().max(posts), Tally::default);
     }
 
     fn tally(&self, job: &Job, ruling: &Ruling) {

@@ -23,16 +23,18 @@ pub(crate) struct Desk {
 impl Slot {
     /// Seats with their first instances in them.
     pub(crate) fn filled(chain: &Chain, recorder: &Recorder) -> Self {
-        let seat = |post: &Post| Seat::of(post.current.clone(), recorder);
-        let desk = |post: &Post| Desk { seat: seat(post), before: None, shadow: None };
-        Self { desks: chain.posts.iter().map(desk).collect() }
+        Self { desks: chain.posts.iter().map(|post| Desk::of(post, recorder)).collect() }
     }
 
-    /// Between two questions: whoever holds a post now takes the seat.
+    /// Between two questions: whoever holds a post now takes the seat. A post that is new gets seats, one that is gone
+    /// loses them.
     pub(crate) fn fit(&mut self, chain: &Chain, recorder: &Recorder) {
+        let kept = self.desks.len().min(chain.posts.len());
+        self.desks.drain(kept..).for_each(|desk| desk.seat.leave());
         for (desk, post) in self.desks.iter_mut().zip(&chain.posts) {
             desk.fit(post, recorder);
         }
+        self.desks.extend(chain.posts.iter().skip(kept).map(|post| Desk::of(post, recorder)));
     }
 
     /// Makes anew what has failed, so that the next question finds it ready, and ahead what would follow.
@@ -44,6 +46,10 @@ impl Slot {
 }
 
 impl Desk {
+    fn of(post: &Post, recorder: &Recorder) -> Self {
+        Self { seat: Seat::of(post.current.clone(), recorder), before: None, shadow: None }
+    }
+
     fn fit(&mut self, post: &Post, recorder: &Recorder) {
         if self.seat.generation().number != post.current.number {
             std::mem::replace(&mut self.seat, Seat::of(post.current.clone(), recorder)).leave();

@@ -37,10 +37,10 @@ pub struct SwapOrder {
 /// What a swap did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
-    /// What is in force now, or in the shadow.
-    pub generation: GenerationInfo,
-    /// What is in force no longer, or still.
-    pub before: GenerationInfo,
+    /// What is in force now, or in the shadow; `None`: the host's own rule.
+    pub generation: Option<GenerationInfo>,
+    /// What is in force no longer, or still; `None`: the host's own rule.
+    pub before: Option<GenerationInfo>,
     /// Whether it only decides beside the one in force.
     pub shadow: bool,
     /// From the order until it was ready, at low priority: compiled, checked, configured, fed.
@@ -79,9 +79,20 @@ pub enum SwapError {
         /// How many there are.
         length: usize,
     },
-    /// Nobody makes this decision, so there is no place to take.
-    #[error("{} was not chosen when this host started, so its own rule decides: start it with --policy {}=FILE", .0.name(), .0.name())]
+    /// No policy makes this decision.
+    #[error(
+        "no policy is in force for {}, the host's own rule decides: `tidegate policy swap {}=FILE` puts one there",
+        .0.name(), .0.name()
+    )]
     NotChosen(Decision),
+    /// Nothing is in force that a shadow could be compared with.
+    #[error(
+        "no policy is in force for {}, so nobody is asked and there is nothing that a shadow could be compared with: put it          in force without --shadow; `tidegate policy back {}` undoes that at once", .0.name(), .0.name()
+    )]
+    NothingBeside(Decision),
+    /// Somebody has to decide.
+    #[error("{} has to be decided by a policy: only share can be left to the host's own rule", .0.name())]
+    Needed(Decision),
     /// One at a time.
     #[error("another swap is under way: try again when it is done")]
     Busy,
@@ -129,7 +140,7 @@ impl Desk {
 
 impl Policies {
     /// Loads a component and puts it in force, or in the shadow. Blocks while it compiles; decisions go on meanwhile.
-    /// The policy's store is kept; what its instances remembered is not.
+    /// The policy's store is kept; what its instances remembered is not. Where the host's own rule decides, it begins.
     ///
     /// # Errors
     /// Why not; then the one in force stays.
@@ -138,16 +149,20 @@ impl Policies {
         let _one = office.desk.begin()?;
         let began = Instant::now();
         let (decision, index) = (order.decision, order.position.wrapping_sub(1));
-        let post = office.post(decision, index)?;
+        let post = office.seat_for(decision, index, order.shadow)?;
         let next = while_time_passes(office.desk.loader.engine(), || {
-            let loaded = office.desk.loader.load(decision, &order.plugin)?;
-            unchanged(&post, &loaded, &order.plugin)?;
-            let old = post.current.plugin.shared();
-            let label = loaded.label().to_owned();
-            let shared = if order.shadow { old.copy(label) } else { old.heir(label) };
+            let mut loaded = office.desk.loader.load(decision, &order.plugin)?;
+            if let Some(post) = &post {
+                unchanged(post, &loaded, &order.plugin)?;
+            }
+            let retired = office.chain(decision).retired.clone();
+            if let Some(old) = post.as_ref().map(|post| post.current.clone()).or(retired) {
+                let (old, label) = (old.plugin.shared(), loaded.label().to_owned());
+                loaded = loaded.sharing(if order.shadow { old.copy(label) } else { old.heir(label) });
+            }
             let unrecorded = Recorder::default();
             let recorder = if order.shadow { &unrecorded } else { &office.recorder };
-            office.ready(loaded.sharing(shared), order.plugin, recorder)
+            office.ready(loaded, order.plugin, recorder)
         })?;
         let (prepared_in, ready) = (began.elapsed(), Instant::now());
         let generation = next.info();
@@ -162,14 +177,17 @@ impl Policies {
                 digest = generation.digest,
                 "policy in the shadow"
             );
-        } else {
+        } else if post.is_some() {
             office.change(decision, index, |post| post.taken_by(next, (office.clock)()));
+        } else {
+            office.begin(decision, next);
         }
         let took = ready.elapsed();
-        Ok(Swapped { generation, before: post.current.info(), shadow: order.shadow, prepared_in, took })
+        let before = post.map(|post| post.current.info());
+        Ok(Swapped { generation: Some(generation), before, shadow: order.shadow, prepared_in, took })
     }
 
-    /// Puts the one before in force again; the one that was becomes the one before.
+    /// Puts the one before in force again, be it the host's own rule; what was becomes what was before.
     ///
     /// # Errors
     /// Where there was none.
@@ -178,19 +196,46 @@ impl Policies {
         let _one = office.desk.begin()?;
         let began = Instant::now();
         let index = position.wrapping_sub(1);
-        let post = office.post(decision, index)?;
-        let previous = post.previous.clone().ok_or(SwapError::NothingBefore(decision))?;
-        let generation = previous.info();
-        *previous.breaker() = Default::default();
-        office.change(decision, index, |post| post.taken_by(previous, (office.clock)()));
-        let took = began.elapsed();
-        Ok(Swapped {
-            generation,
-            before: post.current.info(),
-            shadow: false,
-            prepared_in: Duration::ZERO,
-            took,
-        })
+        let post = match office.post(decision, index) {
+            Ok(post) => Some(post),
+            Err(SwapError::NotChosen(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let previous = match &post {
+            Some(post) => post.previous.clone(),
+            None => office.chain(decision).retired.clone(),
+        };
+        let generation = previous.as_deref().map(Generation::info);
+        if let Some(previous) = &previous {
+            *previous.breaker() = Default::default();
+        }
+        match (&post, previous) {
+            (Some(_), Some(previous)) => {
+                office.change(decision, index, |post| post.taken_by(previous, (office.clock)()));
+            }
+            (None, Some(previous)) => office.begin(decision, previous),
+            (Some(post), None) if decision.is_optional() => office.end(decision, post),
+            (_, None) => return Err(SwapError::NothingBefore(decision)),
+        }
+        let before = post.map(|post| post.current.info());
+        Ok(Swapped { generation, before, shadow: false, prepared_in: Duration::ZERO, took: began.elapsed() })
+    }
+
+    /// Leaves a decision to the host's own rule; [`Policies::back`] undoes it.
+    ///
+    /// # Errors
+    /// Where a policy has to decide, or none does.
+    pub fn leave(&self, decision: Decision, position: usize) -> Result<Swapped, SwapError> {
+        let office = &self.office;
+        let _one = office.desk.begin()?;
+        let began = Instant::now();
+        if !decision.is_optional() {
+            return Err(SwapError::Needed(decision));
+        }
+        let post = office.post(decision, position.wrapping_sub(1))?;
+        office.end(decision, &post);
+        let (before, prepared_in) = (Some(post.current.info()), Duration::ZERO);
+        Ok(Swapped { generation: None, before, shadow: false, prepared_in, took: began.elapsed() })
     }
 
     /// Puts the one in the shadow in force, with the real store from now on.
@@ -213,7 +258,8 @@ impl Policies {
         let generation = next.info();
         office.change(decision, index, |post| post.taken_by(next, (office.clock)()));
         let took = ready.elapsed();
-        Ok(Swapped { generation, before: post.current.info(), shadow: false, prepared_in, took })
+        let (generation, before) = (Some(generation), Some(post.current.info()));
+        Ok(Swapped { generation, before, shadow: false, prepared_in, took })
     }
 
     /// Ends the trial of the one in the shadow; says which that was.
@@ -241,12 +287,33 @@ impl Policies {
 impl Office {
     fn post(&self, decision: Decision, index: usize) -> Result<Post, SwapError> {
         let chain = self.chain(decision);
-        if chain.posts.is_empty() {
+        if chain.posts.is_empty() && index == 0 {
             return Err(SwapError::NotChosen(decision));
         }
         let none =
             || SwapError::NoPosition { decision, position: index.wrapping_add(1), length: chain.posts.len() };
         chain.posts.get(index).cloned().ok_or_else(none)
+    }
+
+    /// Whose place another is to take; `None`: nobody's, it is the first.
+    fn seat_for(&self, decision: Decision, index: usize, shadow: bool) -> Result<Option<Post>, SwapError> {
+        match self.post(decision, index) {
+            Err(SwapError::NotChosen(_)) if shadow => Err(SwapError::NothingBeside(decision)),
+            Err(SwapError::NotChosen(_)) => Ok(None),
+            post => post.map(Some),
+        }
+    }
+
+    /// From the host's own rule to a policy, between two questions.
+    fn begin(&self, decision: Decision, first: Arc<Generation>) {
+        told(decision, &first);
+        self.put(decision, Chain::of(vec![Post::begun_by(first, (self.clock)())]));
+    }
+
+    /// From a policy to the host's own rule: who asks by then is told that nobody decides.
+    fn end(&self, decision: Decision, post: &Post) {
+        self.put(decision, Chain::left_by(post.current.clone()));
+        tracing::info!(decision = decision.name(), "no policy in force: the host's own rule decides");
     }
 
     /// A generation whose instances are made and fed before anyone waits for them.
@@ -274,7 +341,7 @@ impl Office {
         let before = post.current.number;
         *post = change(post);
         let current = post.current.clone();
-        self.put(decision, Chain { posts });
+        self.put(decision, Chain::of(posts));
         if current.number != before {
             told(decision, &current);
         }

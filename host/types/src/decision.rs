@@ -40,6 +40,12 @@ impl Decision {
         }
     }
 
+    /// Need no policy make it? Without one it is left to the host's own rule.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::Share)
+    }
+
     /// How long a caller waits at most, queue included, in milliseconds.
     #[must_use]
     pub const fn deadline_ms(self) -> u64 {

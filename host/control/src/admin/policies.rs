@@ -28,7 +28,7 @@ pub(super) async fn swap(
     change(door, &decision, position, PolicyAct::Swap { component, configuration, shadow }).await
 }
 
-/// Puts the generation before in force again.
+/// Puts the generation before in force again; for `share` that may be the host's own rule.
 #[utoipa::path(post, path = "/api/v1/policies/{decision}/back", params(("decision" = String, Path, description = "`authorize`, `allocate`, `balance` or `share`."), ("position" = Option<u32>, Query, description = "Which of a chain, from 1; 1 where nothing is said.")), responses((status = 200, body = PolicyChangedView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn back(
     State(door): State<Arc<Door>>,

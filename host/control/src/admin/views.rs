@@ -390,7 +390,7 @@ pub(super) struct PolicyView {
     breaker: String,
     /// What becomes of a question that it does not answer: `refuse`, `built-in` or `last-good`.
     on_failure: String,
-    /// What stood there before, kept for an instant way back.
+    /// What stood there before, kept for an instant way back; null for `share`: the host's own rule.
     previous: Option<GenerationView>,
     /// What decides beside it without counting.
     shadow: Option<ShadowView>,
@@ -521,7 +521,7 @@ impl From<Difference> for DifferenceView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicySwap {
-    /// A stock component's name, or a path on the host.
+    /// A stock component's name, or a path on the host; `built-in` leaves `share` to the host's own rule.
     pub(super) component: String,
     /// Its configuration; left out, the one in force is kept.
     #[schema(value_type = Option<Object>)]
@@ -536,9 +536,9 @@ pub(super) struct PolicySwap {
 /// What became of a policy.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyChangedView {
-    /// What came: in force, in the shadow, or gone from there.
-    generation: GenerationView,
-    /// What was in force before.
+    /// What came: in force, in the shadow, or gone from there; null: the host's own rule.
+    generation: Option<GenerationView>,
+    /// What was in force before; null: the host's own rule, or nothing has changed in force.
     before: Option<GenerationView>,
     /// How long it took to make it ready, at low priority, while calls went on.
     prepared_us: u64,
@@ -549,7 +549,7 @@ pub(super) struct PolicyChangedView {
 impl From<PolicyChanged> for PolicyChangedView {
     fn from(changed: PolicyChanged) -> Self {
         Self {
-            generation: changed.generation.into(),
+            generation: changed.generation.map(GenerationView::from),
             before: changed.before.map(GenerationView::from),
             prepared_us: u64::try_from(changed.prepared_in.as_micros()).unwrap_or(u64::MAX),
             took_ns: u64::try_from(changed.took.as_nanos()).unwrap_or(u64::MAX),

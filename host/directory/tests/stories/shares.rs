@@ -82,6 +82,66 @@ fn without_the_policy_nobody_is_asked_and_nothing_is_measured() {
 }
 
 #[test]
+fn a_policy_that_comes_or_goes_meanwhile_is_asked_about_all_rooms_or_none() {
+    let mut world = World::new(1);
+    world.share = everyone(CEILING, 1_500);
+    let full: Vec<String> = (0..45).map(|room| format!("room-{room:02}")).collect();
+    for (room, client) in full.iter().zip((1..).step_by(2)) {
+        let joined = world.join(client, room);
+        world.join(client + 1, room);
+        world.produce(client, joined.transport, MediaKind::Video);
+    }
+    world.join(1_000, "alone");
+    world.pass(PERIOD * 2);
+    assert_eq!(asked(&mut world), BTreeMap::new(), "nobody is there to ask");
+
+    world.send(Input::Share(true));
+    world.pass(PERIOD);
+    assert!(asked(&mut world).into_keys().eq(full.iter().cloned()), "all who have something to divide");
+    let late = world.join(1_002, "late");
+    world.join(1_003, "late");
+    world.produce(1_002, late.transport, MediaKind::Video);
+    world.pass(PERIOD * 2);
+    assert!(asked(&mut world).contains_key("late"));
+
+    // What places were told ends, for twenty rooms in a tenth of a second.
+    world.commands.clear();
+    world.send(Input::Share(false));
+    world.pass(Duration::from_millis(100));
+    assert_eq!(told(&mut world), [(0, 0); 20]);
+    world.pass(PERIOD);
+    assert_eq!((told(&mut world).len(), asked(&mut world)), (26, BTreeMap::new()));
+    world.pass(Duration::from_secs(5));
+    assert!(asked(&mut world).is_empty() && told(&mut world).is_empty());
+    assert_eq!(world.directory.metrics().share_stale_total, 0, "it was ended, not forgotten");
+
+    world.send(Input::Share(true));
+    world.pass(PERIOD);
+    assert_eq!(asked(&mut world).len(), 46, "and it may come back");
+}
+
+#[test]
+fn what_is_under_way_when_the_policy_goes_is_nobodys_answer() {
+    let mut world = World::with(with_share(1));
+    world.share = everyone(CEILING, 1_500);
+    let ada = world.join(1, "tea");
+    world.produce(1, ada.transport, MediaKind::Video);
+    world.join(2, "tea");
+    // Its places owe their rates when the policy goes, and its turn ends only once they have said them.
+    world.mute = true;
+    world.commands.clear();
+    world.pass(PERIOD);
+    assert!(world.commands.iter().any(|(_, body)| matches!(body, CommandBody::ReadRates { .. })));
+    world.send(Input::Share(false));
+    world.mute = false;
+    world.pass(Duration::from_secs(20));
+    assert!(asked(&mut world).is_empty() && told(&mut world).is_empty());
+    world.send(Input::Share(true));
+    world.pass(PERIOD);
+    assert_eq!(asked(&mut world)["tea"], 1);
+}
+
+#[test]
 fn a_question_tells_people_and_tracks_in_the_order_that_the_answer_has() {
     let mut world = World::with(with_share(1));
     let ada = world.join(1, "tea");

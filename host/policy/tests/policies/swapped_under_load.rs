@@ -52,7 +52,7 @@ fn swap_all(policies: &Policies) -> Kinds {
         let (decision, position) = POSTS[post];
         let order = SwapOrder { position, ..order(decision, standing(post, other)) };
         let swapped = policies.swap(order).unwrap_or_else(|error| panic!("{error}"));
-        (swapped.generation.generation, (post, other))
+        (swapped.generation.expect("it is in force").generation, (post, other))
     };
     (0..SWAPS).map(swap).collect()
 }
