@@ -199,6 +199,51 @@ async fn an_operator_has_a_grant_looked_at_again_and_ends_sessions() {
     assert_eq!(act(&host, "DELETE", &path(&entered), &Value::Null).0, 404);
 }
 
+/// What `tidegate people` prints, or why not.
+fn people(host: &Host, arguments: &[&str]) -> Result<String, String> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.arg("people").args(arguments).args(["--host", &host.address.to_string()]);
+    let said = command.env_remove("TIDEGATE_ADMIN_TOKEN").output().expect("the command runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if said.status.success() { Ok(text(&said.stdout)) } else { Err(text(&said.stderr)) }
+}
+
+#[tokio::test]
+async fn an_operator_asks_by_command_who_is_inside_and_what_they_may_and_ends_sessions() {
+    let host = host_with("lasting-command", &keys(&json!({})));
+    assert_eq!(people(&host, &[]).as_deref(), Ok("nobody is inside\n"));
+    let token = token(4_102_444_800_000, json!({ "sub": "ada@example.org" }));
+    let (mut ada, entered) = join(&host, &token).await;
+    let id = entered["person"].to_string();
+    let list = people(&host, &["list"]).expect("a list");
+    let row = list.lines().nth(1).expect("a row").split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row[..4], [id.as_str(), "harbour", "Ada", "ada@example.org"], "{list}");
+    assert_eq!(row[5..], ["2100-01-01", "00:00:00.000", "UTC"], "{list}");
+
+    swap(&host, &keys(&json!({ "audience": "elsewhere" })));
+    let began = Instant::now();
+    let said = loop {
+        match people(&host, &["reauthorize", &id]) {
+            Ok(said) => break said,
+            Err(late) => assert!(late.contains("deadline") && began.elapsed() < PATIENCE, "{late}"),
+        }
+    };
+    assert!(said.starts_with(&format!("person {id} is out, wrong-audience: ")), "{said}");
+    assert_eq!(ada.told("ended").await["code"], "wrong-audience");
+
+    swap(&host, &keys(&json!({})));
+    let (mut ada, entered) = join(&host, &token).await;
+    let id = entered["person"].to_string();
+    let long = "x".repeat(257);
+    let refused = people(&host, &["end", &id, "--reason", &long]).expect_err("too long");
+    assert!(refused.contains("1 to 256 bytes"), "{refused}");
+    people(&host, &["end", &id, "--reason", "Schlu\u{df} für heute & danke!"]).expect("it ends");
+    let ended = ada.told("ended").await;
+    assert_eq!(ended["message"], "Schlu\u{df} für heute & danke!");
+    let gone = people(&host, &["end", &id]).expect_err("nobody");
+    assert!(gone.contains("Nobody with this number is inside. (no-such-person)"), "{gone}");
+}
+
 #[tokio::test]
 async fn a_policy_that_wished_to_be_asked_again_is_and_may_have_another_mind() {
     let host = host_with("lasting-again", &keys(&json!({ "ask_again_s": 1 })));

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some("load") => return tidegate::load::hand_over(arguments),
         Some("plugin") => return plugin(),
         Some("policy") => return tidegate_cli::policy(arguments),
+        Some("people") => return tidegate_cli::people(arguments),
         _ => {}
     }
     let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());

@@ -18,7 +18,7 @@ const MOST_POLICY_MIB: u16 = 1_024;
 
 /// What else the program does.
 const BESIDES: &str = "Besides serving: `tidegate plugin` writes, tests and measures policies, `tidegate policy` shows and \
-    changes who decides in a running host, `tidegate load` joins one with many people. Each has its own --help.";
+    changes who decides in a running host, `tidegate people` who is inside there, `tidegate load` joins one with many people. Each has its own --help.";
 
 /// A programmable WebRTC media host: many cores act as one, and WebAssembly components decide who enters and
 /// where work is placed.

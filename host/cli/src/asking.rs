@@ -2,7 +2,7 @@
 
 use crate::Stock;
 use crate::error::CommandError;
-use crate::options::{Bounds, Policy};
+use crate::options::Bounds;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,10 +58,10 @@ pub(crate) fn plugin_of(file: &Path, configuration: Value) -> PluginConfig {
 pub(crate) fn decision(
     workshop: &Workshop,
     file: &Path,
-    named: Option<Policy>,
+    named: Option<Decision>,
 ) -> Result<Decision, CommandError> {
     if let Some(named) = named {
-        return Ok(named.into());
+        return Ok(named);
     }
     let found = workshop.inspect(&Source::Path(file.into()))?;
     let file = file.display().to_string();

@@ -18,7 +18,7 @@ const OURS: &str = "tidegate:policy/";
 /// Prints what is known of each file; true if a host would take all of them.
 pub(crate) fn check(options: &Check, stock: Stock) -> Result<bool, CommandError> {
     let workshop = workshop(stock, &options.bounds, Metering::Off)?;
-    let wanted = options.policy.map(Decision::from);
+    let wanted = options.policy;
     let mut sound = true;
     for file in &options.files {
         sound &= check_file(&workshop, file, wanted);

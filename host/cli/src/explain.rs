@@ -1,6 +1,7 @@
 //! The last decisions of a running host, with what was asked, what was answered and who did. Knows nothing of how they
 //! are fetched.
 
+use crate::decision::decisions;
 use crate::host::{Host, Reach};
 use crate::words::{answer, moment, question};
 use clap::{Args, value_parser};
@@ -17,7 +18,7 @@ const MOST: u32 = 1_000;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Explain {
     /// Only those of one decision
-    #[arg(value_name = "DECISION", value_parser = decision)]
+    #[arg(value_name = "DECISION", value_parser = decisions())]
     decision: Option<Decision>,
 
     /// How many of the last decisions are told
@@ -27,12 +28,6 @@ pub(crate) struct Explain {
     /// Print them whole, as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// A decision's name.
-pub(crate) fn decision(name: &str) -> Result<Decision, String> {
-    let known = Decision::ALL.into_iter().find(|known| known.name() == name);
-    known.ok_or_else(|| format!("there is: {}", Decision::ALL.map(Decision::name).join(", ")))
 }
 
 /// `tidegate plugin explain`: the same, with the flags that name the host.

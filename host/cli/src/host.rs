@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 use tidegate_trust::rustls::pki_types::ServerName;
 use tidegate_trust::rustls::{ClientConnection, StreamOwned};
@@ -53,6 +54,10 @@ impl Host {
 
     pub(crate) fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, String> {
         self.ask("POST", path, &body.map(Value::to_string).unwrap_or_default())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Result<(), String> {
+        self.ask("DELETE", path, "").map(drop)
     }
 
     /// One request, one answer (RFC 9112), without keeping the connection.
@@ -120,12 +125,29 @@ fn read(answer: &str) -> Result<Value, String> {
     };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(strange)?;
     let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(strange)?;
+    if status == 204 {
+        return Ok(Value::Null);
+    }
     let body: Value = serde_json::from_str(body).map_err(|_| strange())?;
     if status == 200 {
         return Ok(body);
     }
     let text = |name: &str| body[name].as_str().unwrap_or_default();
     Err(format!("{} ({})", text("detail"), text("code")))
+}
+
+/// What an operator's command comes to, as text or a problem: `tidegate {command}` says it, and ends so.
+pub(crate) fn ended(command: &str, done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("tidegate {command}: {problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn token(file: Option<&Path>) -> Result<Option<String>, String> {
@@ -150,6 +172,7 @@ mod tests {
     fn a_problem_is_told_in_its_own_words() {
         let answer = "HTTP/1.0 409 Conflict\r\nA: b\r\n\r\n{\"code\":\"no-shadow\",\"detail\":\"none\"}";
         assert_eq!(read(answer), Err("none (no-shadow)".to_owned()));
+        assert_eq!(read("HTTP/1.0 204 No Content\r\nA: b\r\n\r\n"), Ok(serde_json::Value::Null));
         assert!(read("HTTP/1.0 200 OK\r\n\r\n<p>").is_err());
         assert!(read("nothing").is_err());
     }

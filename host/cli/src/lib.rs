@@ -1,5 +1,6 @@
 //! `tidegate plugin …`: what a policy's author does between an empty folder and a policy in force; `tidegate policy …`:
-//! what an operator does with it in a running host. Knows nothing of nodes, rooms and media.
+//! what an operator does with it in a running host; `tidegate people`: who is inside there. Knows nothing of nodes, rooms
+//! and media.
 //!
 //! Components run in the engine and under the bounds of production ([`tidegate_policy::sandbox`]); requests, cases
 //! and answers are written in the SDK's words ([`tidegate_sdk::cases`]), so that `cargo test` and these commands
@@ -17,6 +18,7 @@ mod asking;
 mod bench;
 mod carried;
 mod check;
+mod decision;
 mod error;
 mod explain;
 mod host;
@@ -25,6 +27,7 @@ mod name;
 mod new;
 mod operate;
 mod options;
+mod people;
 mod project;
 mod question;
 mod replay;
@@ -36,6 +39,7 @@ mod trial;
 mod words;
 
 pub use operate::policy;
+pub use people::people;
 
 use clap::Parser as _;
 use error::CommandError;

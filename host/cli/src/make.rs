@@ -11,7 +11,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tidegate_policy::sandbox::Metering;
-use tidegate_types::decision::Decision;
 
 /// Builds the project, and says what a host thinks of the component.
 pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError> {
@@ -32,7 +31,7 @@ pub(crate) fn build(options: &Build, stock: Stock) -> Result<bool, CommandError>
         wrap(&project, &folder.join(module), &component)?;
     }
     let workshop = workshop(stock, &Bounds::usual().or_memory(project.memory_mib), Metering::Off)?;
-    let sound = check_file(&workshop, &component, Some(project.policy.into()));
+    let sound = check_file(&workshop, &component, Some(project.policy));
     if sound {
         println!("next: tidegate plugin test");
     }
@@ -80,7 +79,7 @@ fn run(folder: &Path, command: &[String]) -> Result<(), CommandError> {
 /// Turns the module into a component. A compiler that left no description of the interface has it added.
 fn wrap(project: &Project, module: &Path, component: &Path) -> Result<(), CommandError> {
     let bytes = fs::read(module).map_err(|error| CommandError::file(module, &error))?;
-    let described = tidegate_wrap::describe(&bytes, Decision::from(project.policy).name());
+    let described = tidegate_wrap::describe(&bytes, project.policy.name());
     let wrap = if project.wasi { tidegate_wrap::wrap_with_wasi } else { tidegate_wrap::wrap };
     let wrapped = described.and_then(|described| wrap(&described)).map_err(|error| CommandError::Wrap {
         path: module.display().to_string(),

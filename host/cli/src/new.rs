@@ -16,7 +16,7 @@ pub(crate) const PROJECT: &str = "tidegate-plugin.toml";
 
 /// Makes the project.
 pub(crate) fn new(options: &New) -> Result<bool, CommandError> {
-    let files = files(&options.name, Decision::from(options.policy), &options.lang)?;
+    let files = files(&options.name, options.policy, &options.lang)?;
     let folder = Path::new(&options.name);
     fs::create_dir(folder).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => CommandError::Taken { path: options.name.clone() },
@@ -27,7 +27,7 @@ pub(crate) fn new(options: &New) -> Result<bool, CommandError> {
         let _ = fs::remove_dir_all(folder);
         return Err(error);
     }
-    let decision = Decision::from(options.policy).name();
+    let decision = options.policy.name();
     println!("{}: a policy for {decision}, in {} files. Next:", options.name, files.len());
     println!("    cd {}\n    tidegate plugin build\n    tidegate plugin test", options.name);
     Ok(true)

@@ -1,10 +1,11 @@
 //! `tidegate policy`: shows and changes who decides in a running host, through its admin API. Knows nothing of
 //! policies but what that says.
 
-use crate::explain::{self, Explain, decision};
-use crate::host::{Host, Reach};
+use crate::decision::{Position, Post, decision};
+use crate::explain::{self, Explain};
+use crate::host::{Host, Reach, ended};
 use crate::words::answer;
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -28,7 +29,7 @@ enum What {
     List,
     /// Put another component in a policy's place while calls go on; the one before is kept for the way back
     Swap {
-        /// Whose place, and what takes it: authorize=./mine.wasm
+        /// Whose place, and what takes it: authorize=./mine.wasm; share=built-in leaves it to the host's own rule
         #[arg(value_name = "DECISION=NAME|PATH", value_parser = choice)]
         choice: (Decision, String),
         /// Its configuration; without this the one in force is kept
@@ -37,37 +38,15 @@ enum What {
         /// Only beside the one in force at first: both decide, one counts, and `list` shows how they differ
         #[arg(long)]
         shadow: bool,
-        /// Which of a chain, counted from 1
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-        position: u32,
+        #[command(flatten)]
+        position: Position,
     },
-    /// Put the one before in force again
-    Back {
-        /// Whose place
-        #[arg(value_name = "DECISION", value_parser = decision)]
-        decision: Decision,
-        /// Which of a chain, counted from 1
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-        position: u32,
-    },
+    /// Put the one before in force again; for share that may be the host's own rule
+    Back(Post),
     /// Put the one in the shadow in force
-    Enforce {
-        /// Whose place
-        #[arg(value_name = "DECISION", value_parser = decision)]
-        decision: Decision,
-        /// Which of a chain, counted from 1
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-        position: u32,
-    },
+    Enforce(Post),
     /// End the trial of the one in the shadow
-    Dismiss {
-        /// Whose place
-        #[arg(value_name = "DECISION", value_parser = decision)]
-        decision: Decision,
-        /// Which of a chain, counted from 1
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-        position: u32,
-    },
+    Dismiss(Post),
     /// The last decisions with what was asked, what was answered and who did
     Explain(Explain),
 }
@@ -78,16 +57,7 @@ enum What {
 pub fn policy(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = std::iter::once(OsString::from("tidegate policy")).chain(arguments);
     let options = Options::try_parse_from(arguments).unwrap_or_else(|error| error.exit());
-    match done(&options) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            eprintln!("tidegate policy: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("policy", done(&options))
 }
 
 fn done(options: &Options) -> Result<String, String> {
@@ -97,7 +67,7 @@ fn done(options: &Options) -> Result<String, String> {
         What::Explain(explain) => explain::explain(&host, explain),
         What::Swap { choice: (decision, component), config, shadow, position } => {
             let mut wish =
-                json!({ "component": reachable(component), "shadow": shadow, "position": position });
+                json!({ "component": reachable(component), "shadow": shadow, "position": position.position });
             if let Some(config) = config {
                 wish["configuration"] = configuration(config)?;
             }
@@ -105,15 +75,14 @@ fn done(options: &Options) -> Result<String, String> {
             let body = host.post(&path, Some(&wish))?;
             Ok(changed(&body, if *shadow { "in the shadow" } else { "in force" }) + &next(*decision, *shadow))
         }
-        What::Back { decision, position } => act(&host, *decision, "back", *position, "in force again"),
-        What::Enforce { decision, position } => act(&host, *decision, "enforce", *position, "in force"),
-        What::Dismiss { decision, position } => {
-            act(&host, *decision, "dismiss", *position, "on trial no longer")
-        }
+        What::Back(post) => act(&host, *post, "back", "in force again"),
+        What::Enforce(post) => act(&host, *post, "enforce", "in force"),
+        What::Dismiss(post) => act(&host, *post, "dismiss", "on trial no longer"),
     }
 }
 
-fn act(host: &Host, decision: Decision, act: &str, position: u32, done: &str) -> Result<String, String> {
+fn act(host: &Host, post: Post, act: &str, done: &str) -> Result<String, String> {
+    let Post { decision, position: Position { position } } = post;
     let path = format!("/api/v1/policies/{}/{act}?position={position}", decision.name());
     Ok(changed(&host.post(&path, None)?, done))
 }
@@ -174,8 +143,13 @@ fn generation(of: &Value) -> String {
     )
 }
 
+/// The same, or what decides where no policy does.
+fn or_built_in(of: &Value) -> String {
+    if of.is_null() { "the host's own rule".to_owned() } else { generation(of) }
+}
+
 fn changed(body: &Value, done: &str) -> String {
-    let mut page = format!("{done}: {}\n", generation(&body["generation"]));
+    let mut page = format!("{done}: {}\n", or_built_in(&body["generation"]));
     if !body["before"].is_null() {
         let _ = writeln!(page, "before: {}", generation(&body["before"]));
     }
@@ -186,6 +160,11 @@ fn changed(body: &Value, done: &str) -> String {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
+}
+
+/// Can it be left to the host's own rule?
+fn is_optional(name: &Value) -> bool {
+    Decision::ALL.into_iter().any(|decision| decision.is_optional() && *name == decision.name())
 }
 
 fn list(body: &Value) -> String {
@@ -208,8 +187,8 @@ fn list(body: &Value) -> String {
             text(&policy["on_failure"]),
             text(&policy["breaker"]),
         );
-        if !policy["previous"].is_null() {
-            let _ = writeln!(page, "  before: {}", generation(&policy["previous"]));
+        if !policy["previous"].is_null() || is_optional(&policy["decision"]) {
+            let _ = writeln!(page, "  before: {}", or_built_in(&policy["previous"]));
         }
         let shadow = &policy["shadow"];
         if !shadow.is_null() {
@@ -229,25 +208,27 @@ fn list(body: &Value) -> String {
             let _ = writeln!(page, "    question {}: {one}; in the shadow: {other}", difference["number"]);
         }
     }
+    let made = |decision: &Decision| items(&body["policies"]).any(|of| of["decision"] == decision.name());
+    for decision in Decision::ALL.iter().filter(|decision| !made(decision)) {
+        let name = decision.name();
+        let _ = writeln!(
+            page,
+            "{name}: the host's own rule; tidegate policy swap {name}=FILE puts a policy there"
+        );
+    }
     page
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Options, choice};
+    use crate::options::tests::every_flag_has_help;
     use clap::CommandFactory as _;
     use tidegate_types::decision::Decision;
 
     #[test]
     fn declarations_are_sound_and_every_flag_has_help() {
-        let command = Options::command();
-        command.clone().debug_assert();
-        for below in command.get_subcommands() {
-            assert!(below.get_about().is_some(), "{} has no help", below.get_name());
-            for flag in below.get_arguments() {
-                assert!(flag.get_help().is_some(), "{} {} has no help", below.get_name(), flag.get_id());
-            }
-        }
+        every_flag_has_help(&Options::command());
     }
 
     #[test]

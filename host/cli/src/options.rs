@@ -1,11 +1,11 @@
 //! The command line: every command and flag declared once, with its help, default and unit. Knows nothing of what a
 //! command does.
 
+use crate::decision::{decision, decisions};
 use crate::explain::ExplainOf;
 use crate::name::name;
 use clap::builder::TypedValueParser as _;
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use serde::Deserialize;
+use clap::{Args, Parser, Subcommand, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_types::decision::Decision;
@@ -53,8 +53,8 @@ pub(crate) struct New {
     pub(crate) name: String,
 
     /// What it decides
-    #[arg(long, value_name = "DECISION", value_enum)]
-    pub(crate) policy: Policy,
+    #[arg(long, value_name = "DECISION", value_parser = decisions())]
+    pub(crate) policy: Decision,
 
     /// The language that it is written in: rust, c, go, js or python
     #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
@@ -77,8 +77,8 @@ pub(crate) struct Check {
     pub(crate) files: Vec<PathBuf>,
 
     /// The decision that they are to serve [default: any]
-    #[arg(long, value_name = "DECISION", value_enum)]
-    pub(crate) policy: Option<Policy>,
+    #[arg(long, value_name = "DECISION", value_parser = decisions())]
+    pub(crate) policy: Option<Decision>,
 
     #[command(flatten)]
     pub(crate) bounds: Bounds,
@@ -92,8 +92,8 @@ pub(crate) struct Run {
     pub(crate) file: PathBuf,
 
     /// The decision that it is asked for [default: the only one that it serves]
-    #[arg(long, value_name = "DECISION", value_enum)]
-    pub(crate) policy: Option<Policy>,
+    #[arg(long, value_name = "DECISION", value_parser = decisions())]
+    pub(crate) policy: Option<Decision>,
 
     /// The request as JSON, or a case with its `config`, `cluster` and `request`; - is standard input [default: an
     /// empty request]
@@ -121,8 +121,8 @@ pub(crate) struct Replay {
     pub(crate) component: Option<PathBuf>,
 
     /// The decision that FILE makes [default: the only one that it serves]
-    #[arg(long, value_name = "DECISION", value_enum)]
-    pub(crate) policy: Option<Policy>,
+    #[arg(long, value_name = "DECISION", value_parser = decisions())]
+    pub(crate) policy: Option<Decision>,
 
     /// In whose place of a chain, counted from 1 [default: the only one]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..).map(usize::from))]
@@ -153,8 +153,8 @@ pub(crate) struct OfCases {
     pub(crate) file: Option<PathBuf>,
 
     /// The decision that it is asked for [default: the project's, or the only one that it serves]
-    #[arg(long, value_name = "DECISION", value_enum)]
-    pub(crate) policy: Option<Policy>,
+    #[arg(long, value_name = "DECISION", value_parser = decisions())]
+    pub(crate) policy: Option<Decision>,
 
     /// The cases: a folder of JSON files, or one of them
     #[arg(long, value_name = "PATH", default_value = "cases")]
@@ -221,44 +221,29 @@ impl Bounds {
 
 /// `64`, or as a host takes it: `authorize=64`.
 fn memory(text: &str) -> Result<u16, String> {
-    let known = |name: &str| Decision::ALL.iter().any(|decision| decision.name() == name);
     let number = match text.split_once('=') {
-        Some((name, number)) if known(name) => number,
+        Some((name, number)) if decision(name).is_ok() => number,
         _ => text,
     };
     let mib = number.parse().ok().filter(|mib| (1..=1_024).contains(mib));
     mib.ok_or_else(|| "it is a number of MiB, 1 to 1024".to_owned())
 }
 
-/// A decision as the command line names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Policy {
-    /// Who may enter, send, receive and administer.
-    Authorize,
-    /// Where a new transport, relay or router is to be.
-    Allocate,
-    /// What moves among what runs.
-    Balance,
-    /// How a room's pictures divide what its people can receive.
-    Share,
-}
-
-impl From<Policy> for Decision {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Authorize => Self::Authorize,
-            Policy::Allocate => Self::Allocate,
-            Policy::Balance => Self::Balance,
-            Policy::Share => Self::Share,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{Options, memory};
     use clap::CommandFactory as _;
+
+    /// What holds for every command line of this crate.
+    pub(crate) fn every_flag_has_help(command: &clap::Command) {
+        command.clone().debug_assert();
+        for below in command.get_subcommands() {
+            assert!(below.get_about().is_some(), "{} has no help", below.get_name());
+            for flag in below.get_arguments() {
+                assert!(flag.get_help().is_some(), "{} {} has no help", below.get_name(), flag.get_id());
+            }
+        }
+    }
 
     #[test]
     fn memory_is_a_number_of_mib_with_or_without_a_decision() {
@@ -271,13 +256,6 @@ mod tests {
 
     #[test]
     fn declarations_are_sound_and_every_flag_has_help() {
-        let command = Options::command();
-        command.clone().debug_assert();
-        for below in command.get_subcommands() {
-            assert!(below.get_about().is_some(), "{} has no help", below.get_name());
-            for flag in below.get_arguments() {
-                assert!(flag.get_help().is_some(), "{} {} has no help", below.get_name(), flag.get_id());
-            }
-        }
+        every_flag_has_help(&Options::command());
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::error::CommandError;
 use crate::new::PROJECT;
-use crate::options::Policy;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use tidegate_types::decision::Decision;
 
 /// How a project is built, and what comes of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,7 +14,7 @@ pub(crate) struct Project {
     #[serde(rename = "language")]
     _language: String,
     /// The decision that it makes.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Decision,
     /// What `new` put beside the template.
     #[serde(default, rename = "carries")]
     _carries: Vec<String>,
