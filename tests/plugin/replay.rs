@@ -1,16 +1,17 @@
 //! `replay`: a day on record, decided again through the command. Knows nothing of how a record is written.
 
 use crate::author::Author;
-use crate::desk::granted;
-use crate::guest::{GRANT, GRANT_TEST, REFUSAL};
+use crate::desk::{config_with, granted, join, open};
+use crate::guest::{GRANT, GRANT_TEST, Guest, REFUSAL};
 use crate::recorded::{Record, allocate, authorize, live};
 use serde_json::Value;
 use std::path::Path;
 use tidegate_types::RequestNumber;
+use tidegate_types::decision::Decision;
 
 /// The day's components as files, as `--with` takes them.
 fn components(author: &Author) -> Vec<String> {
-    let balance = crate::guest::Guest::new(tidegate_types::decision::Decision::Balance);
+    let balance = Guest::new(Decision::Balance);
     let files = [
         ("first.wasm", authorize(GRANT).build()),
         ("second.wasm", authorize(GRANT_TEST).build()),
@@ -97,6 +98,39 @@ fn a_day_with_swaps_traps_and_late_answers_replays_and_a_changed_line_is_listed(
     author
         .plugin(&[&words(&["replay", &file])[..], &with].concat())
         .ended(0, &["note: the record is cut in line", "everything before it was replayed", " 0 otherwise"]);
+}
+
+#[test]
+fn what_another_computes_is_told_in_fuel_beside_the_recorded_one() {
+    const ASKED: u32 = 60;
+    let author = Author::new();
+    let record = Record::new("fuel");
+    let mut config = config_with(Decision::Authorize, authorize(GRANT));
+    config.record = record.to(1 << 20);
+    let desk = open(config);
+    (0..ASKED).for_each(|turn| drop(desk.ask(join(turn % 5)).expect("an answer")));
+    desk.policies.stop();
+    let file = text(&record.0);
+    let first = text(&author.write("first.wasm", authorize(GRANT).build()));
+    let slow = "(local.set $left (i32.const 100)) \
+        (loop $more (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))";
+    let slow = Guest::new(Decision::Authorize).decide(format!("{slow} (i32.const {GRANT})")).build();
+    let slow = text(&author.write("slow.wasm", slow));
+
+    let counted = ["replay", &file, &slow, "--fuel", "--policy-memory", "32", "--with", &first];
+    let fuel = || author.plugin(&[&counted[..], &["--json"]].concat()).json()["fuel"]["authorize"].clone();
+    let told = fuel();
+    let number = |who: &str, what: &str| told[who][what].as_u64().unwrap_or_else(|| panic!("{told}"));
+    assert_eq!((number("now", "calls"), number("recorded", "calls")), (ASKED.into(), ASKED.into()));
+    assert!(number("now", "p50") > number("recorded", "p50") + 300, "{told}");
+    assert!(number("now", "total") >= number("now", "p50") * 30, "{told}");
+    assert_eq!(told, fuel(), "another time the same");
+    author
+        .plugin(&counted)
+        .ended(3, &["its fuel, authorize: p50 ", "the recorded component's: p50 ", " times that"]);
+    author.plugin(&counted[..6]).ended(3, &["the recorded component is not at hand"]);
+    author.plugin(&["replay", &file, "--with", &first, "--fuel"]).ended(0, &["its fuel, authorize: p50 "]);
+    author.plugin(&["replay", &file, &slow, "--policy-memory", "0"]).ended(2, &["1 to 1024"]);
 }
 
 #[test]

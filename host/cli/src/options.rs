@@ -136,6 +136,16 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,
 
+    /// How much memory an instance of FILE may have, in MiB, 1 to 1024 [default: as much as the one in whose place it
+    /// decides had]
+    #[arg(long, value_name = "MIB", value_parser = memory)]
+    pub(crate) policy_memory: Option<u16>,
+
+    /// Count, too, what the answers compute, in fuel: about one unit an instruction, the same on every machine; that of
+    /// FILE beside the recorded component's, where that is at hand. Decides everything again once or twice more
+    #[arg(long)]
+    pub(crate) fuel: bool,
+
     /// How many of the decisions that come out otherwise are listed
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,

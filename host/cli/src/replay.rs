@@ -8,12 +8,14 @@ use crate::options::{Bounds, Replay};
 use crate::replayed::{json, text};
 use crate::run::configuration;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use tidegate_policy::sandbox::Metering;
-use tidegate_policy::{Instead, PluginConfig, Seated, Source, Survey, replay as play, run_of, survey};
+use tidegate_policy::{
+    Fuel, Instead, PluginConfig, Seated, Source, Survey, fuel, replay as play, run_of, survey,
+};
 use tidegate_types::decision::Decision;
 
 /// What was replayed, and by whom.
@@ -25,7 +27,18 @@ pub(crate) struct Played {
     /// What is good to know before what was found.
     pub(crate) notes: Vec<String>,
     pub(crate) found: tidegate_policy::Replayed,
+    /// What the answers computed, where that was asked for.
+    pub(crate) fuel: Option<Counted>,
 }
+
+/// What answers computed, by decision.
+pub(crate) struct Counted {
+    pub(crate) now: Fuels,
+    /// The recorded components' on the same questions, where another decides now.
+    pub(crate) recorded: Option<Fuels>,
+}
+
+type Fuels = BTreeMap<Decision, Fuel>;
 
 impl Played {
     /// Does everything come out as it is in the record?
@@ -51,20 +64,36 @@ pub(crate) fn replay(options: &Replay, stock: Stock) -> Result<bool, CommandErro
         Instead {
             decision: seats[0].decision,
             generations: seats.iter().map(|seat| seat.generation).collect::<BTreeSet<u64>>(),
-            plugin: plugin(Source::Path(component.clone()), &first),
+            plugin: PluginConfig {
+                memory_bytes: options.policy_memory.map(|mib| usize::from(mib) << 20),
+                ..plugin(Source::Path(component.clone()), &first)
+            },
         }
     });
     let with =
         tidegate_policy::Replay { components: given(options, stock, &survey, &configurations), instead };
-    let found = play(open(&files)?, with).map_err(|error| CommandError::record(&options.record, error))?;
+    let unusable = |error| CommandError::record(&options.record, error);
+    let found = play(open(&files)?, with.clone()).map_err(unusable)?;
+    let fuel = options.fuel.then(|| counted(&files, with, &options.record)).transpose()?;
     let instead = options.component.clone().filter(|_| !seats.is_empty()).map(|component| (component, seats));
-    let played = Played { files, survey, instead, notes, found };
+    let played = Played { files, survey, instead, notes, found, fuel };
     if options.json {
         println!("{:#}", json(&played, options.limit));
     } else {
         print!("{}", text(&played, options.limit));
     }
     Ok(played.is_same())
+}
+
+/// What is computed for it, by whoever decides now, and by the recorded ones whose place that takes.
+fn counted(files: &[PathBuf], with: tidegate_policy::Replay, record: &Path) -> Result<Counted, CommandError> {
+    let count = |with, generations| {
+        fuel(open(files)?, with, generations).map_err(|error| CommandError::record(record, error))
+    };
+    let generations = with.instead.as_ref().map(|instead| instead.generations.clone());
+    let same = tidegate_policy::Replay { instead: None, ..with.clone() };
+    let recorded = generations.map(|generations| count(same, Some(generations))).transpose()?;
+    Ok(Counted { now: count(with, None)?, recorded })
 }
 
 /// The file, and the older one beside it if it is of the same run of the host.

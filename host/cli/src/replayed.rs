@@ -1,10 +1,11 @@
 //! What a replay found, for people and for programs. Knows nothing of how it was found.
 
-use crate::replay::Played;
+use crate::replay::{Counted, Played};
 use crate::words::{answer, moment, question};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use tidegate_policy::{Affected, Cost, Seated};
+use tidegate_policy::{Affected, Cost, Fuel, Seated};
+use tidegate_types::decision::Decision;
 
 /// Digests are told apart by so many letters.
 const SHORT: usize = 16;
@@ -114,6 +115,29 @@ fn costs(page: &mut String, played: &Played) {
             );
         }
     }
+    if let Some(counted) = &played.fuel {
+        counted.now.iter().for_each(|(decision, now)| page.push_str(&computed(*decision, now, counted)));
+    }
+}
+
+/// What the answers to one decision computed.
+fn computed(decision: Decision, now: &Fuel, counted: &Counted) -> String {
+    let told = |fuel: &Fuel| format!("p50 {}, p99 {}, {} in all", fuel.p50, fuel.p99, fuel.total);
+    let mut line = format!("its fuel, {}: {} ({} calls)", decision.name(), told(now), now.calls);
+    if let Some(recorded) = &counted.recorded {
+        match recorded.get(&decision) {
+            Some(before) => {
+                let times = now.p50 as f64 / before.p50.max(1) as f64;
+                let _ = write!(
+                    line,
+                    "; the recorded component's: {}; p50 is {times:.2} times that",
+                    told(before)
+                );
+            }
+            None => line += "; the recorded component is not at hand: --with FILE names it",
+        }
+    }
+    line + "\n"
 }
 
 fn micros(nanos: u64) -> f64 {
@@ -160,6 +184,14 @@ pub(crate) fn json(played: &Played, limit: usize) -> Value {
             "now_p99_ns": cost.now_p99_ns,
         })
     };
+    let fuel = |of: &Fuel| json!({ "calls": of.calls, "p50": of.p50, "p99": of.p99, "total": of.total });
+    let counted = played.fuel.as_ref().map(|counted| {
+        let of = |(decision, now): (&Decision, &Fuel)| {
+            let recorded = counted.recorded.as_ref().and_then(|recorded| recorded.get(decision)).map(fuel);
+            (decision.name().to_owned(), json!({ "now": fuel(now), "recorded": recorded }))
+        };
+        counted.now.iter().map(of).collect::<serde_json::Map<_, _>>()
+    });
     let costs = found.costs.iter().map(|(decision, of)| (decision.name().to_owned(), cost(of)));
     json!({
         "files": played.files,
@@ -175,6 +207,7 @@ pub(crate) fn json(played: &Played, limit: usize) -> Value {
         "interrupted_calls": found.interrupted,
         "affected": found.affected.iter().take(limit).map(difference).collect::<Vec<_>>(),
         "costs": costs.collect::<serde_json::Map<_, _>>(),
+        "fuel": counted,
         "warnings": played.notes.iter().chain(&found.warnings).collect::<Vec<_>>(),
     })
 }

@@ -66,7 +66,8 @@ pub use lookups::{Lookups, Reply};
 pub use native::Native;
 pub use plugin::Clock;
 pub use replay::{
-    Affected, Cost, Instead, Replay, ReplayError, Replayed, Seated, Survey, replay, run_of, survey,
+    Affected, Cost, Fuel, Instead, Replay, ReplayError, Replayed, Seated, Survey, fuel, replay, run_of,
+    survey,
 };
 pub use runtime::{Policies, Sink};
 pub use swap::{SwapError, SwapOrder, Swapped};

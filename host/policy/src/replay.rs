@@ -16,6 +16,7 @@ use crate::config::{PluginConfig, PolicyConfig};
 use crate::error::LoadError;
 use crate::plugin::Loader;
 use crate::recorder::FORMAT;
+use crate::sandbox::Metering;
 use crate::tick::while_time_passes;
 use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,8 @@ pub struct Replayed {
     pub interrupted: u64,
     /// What the calls cost, by decision.
     pub costs: BTreeMap<Decision, Cost>,
+    /// What the calls that were answered computed, by decision; empty where that was not counted.
+    pub fuel: BTreeMap<Decision, Fuel>,
     /// What else is to be known: a cut, gaps, components that were not given.
     pub warnings: Vec<String>,
 }
@@ -83,6 +86,19 @@ pub struct Cost {
     pub now_p50_ns: u64,
     /// Ninety-nine of a hundred took no longer now.
     pub now_p99_ns: u64,
+}
+
+/// What answers compute, in wasmtime's fuel: about one unit an instruction, the same on every machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fuel {
+    /// Calls that were answered.
+    pub calls: u64,
+    /// Half of them took no more.
+    pub p50: u64,
+    /// Ninety-nine of a hundred took no more.
+    pub p99: u64,
+    /// All of them together.
+    pub total: u64,
 }
 
 /// A decision that comes out otherwise.
@@ -135,6 +151,28 @@ pub enum ReplayError {
 /// # Errors
 /// Where not even its beginning can be used, or a given component does not load.
 pub fn replay<R: BufRead>(files: impl IntoIterator<Item = R>, with: Replay) -> Result<Replayed, ReplayError> {
+    play(files, with, Metering::Off, None)
+}
+
+/// Decides a record again as [`replay`] does, more slowly, and counts what that computes; of all components, or of these
+/// generations of the record alone.
+///
+/// # Errors
+/// As [`replay`].
+pub fn fuel<R: BufRead>(
+    files: impl IntoIterator<Item = R>,
+    with: Replay,
+    generations: Option<BTreeSet<u64>>,
+) -> Result<BTreeMap<Decision, Fuel>, ReplayError> {
+    Ok(play(files, with, Metering::Fuel, generations)?.fuel)
+}
+
+fn play<R: BufRead>(
+    files: impl IntoIterator<Item = R>,
+    with: Replay,
+    metering: Metering,
+    only: Option<BTreeSet<u64>>,
+) -> Result<Replayed, ReplayError> {
     let (mut lines, header) = Lines::open(files)?;
     let any = with.components.first().or(with.instead.as_ref().map(|instead| &instead.plugin));
     let Some(any) = any.cloned() else {
@@ -143,9 +181,13 @@ pub fn replay<R: BufRead>(files: impl IntoIterator<Item = R>, with: Replay) -> R
     };
     let mut config = PolicyConfig::new(any.clone(), any.clone(), any);
     config.threads = 16;
-    let loader = Loader::new(&config, Arc::new(|| 0))?.with_lookups(&header.lookups);
+    let loader = match metering {
+        Metering::Off => Loader::new(&config, Arc::new(|| 0))?,
+        Metering::Fuel => Loader::metered(&config, Arc::new(|| 0))?,
+    };
+    let loader = loader.with_lookups(&header.lookups);
     while_time_passes(loader.engine(), || {
-        let mut theatre = Theatre::new(&loader, header, with);
+        let mut theatre = Theatre::new(&loader, header, with, only);
         while let Some(event) = lines.next()? {
             theatre.play(event)?;
         }

@@ -176,3 +176,85 @@ pub(crate) fn share_answer(
     let clamped = u32::try_from(clamped).unwrap_or(u32::MAX);
     Ok(ShareAnswer { portions, valid_ms, clamped, attrs: own_attrs(answer.attrs) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ColumnResult, ShareError, share_answer, sharing};
+    use tidegate_types::sharing::{Portion, ShareAnswer, ShareRequest, ShareTrack};
+    use tidegate_types::{MediaKind, ProducerId};
+
+    /// About so many tracks, twice a second.
+    fn request(tracks: u64) -> ShareRequest {
+        let track = |number| ShareTrack {
+            producer: ProducerId(number),
+            person: 0,
+            kind: MediaKind::Video,
+            source: "camera".into(),
+            ingress_kbps: 500,
+            encodings: 3,
+            receivers: 1,
+            reduced: 0,
+            wanted_layer: 2,
+            paused: false,
+        };
+        ShareRequest { tracks: (0..tracks).map(track).collect(), period_ms: 500, ..ShareRequest::default() }
+    }
+
+    fn column(name: &str, values: &[u64]) -> ColumnResult {
+        ColumnResult { name: name.into(), unit: String::new(), values: values.into() }
+    }
+
+    /// What becomes of these columns about two tracks.
+    fn told(columns: Vec<ColumnResult>, valid_ms: u32) -> Result<ShareAnswer, ShareError> {
+        share_answer(&request(2), sharing::ShareAnswer { tracks: columns, valid_ms, attrs: vec![] })
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_brought_within_it_and_counted() {
+        type Row<'a> = (&'a str, [u64; 2], fn(&Portion) -> u64, [u64; 2], u32);
+        let rows: [Row<'_>; 8] = [
+            ("weight", [10, 1_000], |one| one.weight_percent.into(), [10, 1_000], 0),
+            ("weight", [9, 1_001], |one| one.weight_percent.into(), [10, 1_000], 2),
+            ("weight", [0, u64::MAX], |one| one.weight_percent.into(), [0, 1_000], 1),
+            ("weight", [65_536 + 100, 1], |one| one.weight_percent.into(), [1_000, 10], 2),
+            ("floor", [100_000, 100_001], |one| one.floor_kbps.into(), [100_000, 100_000], 1),
+            ("ceiling", [1_000_000, 1 << 32], |one| one.ceiling_kbps.into(), [1_000_000, 1_000_000], 1),
+            ("priority", [7, 8], |one| one.priority.into(), [7, 7], 1),
+            ("priority", [256, u64::MAX], |one| one.priority.into(), [7, 7], 2),
+        ];
+        for (name, values, read, expected, clamped) in rows {
+            let answer = told(vec![column(name, &values)], 500).expect("within its ranges");
+            let read: Vec<u64> = answer.portions.iter().map(read).collect();
+            assert_eq!((read.as_slice(), answer.clamped), (&expected[..], clamped), "{name} {values:?}");
+        }
+        let both = vec![column("weight", &[9, 5_000]), column("priority", &[8, 0])];
+        assert_eq!(told(both, 500).expect("within its ranges").clamped, 3);
+    }
+
+    #[test]
+    fn no_answer_holds_for_longer_than_three_periods() {
+        for (said, valid_ms, clamped) in
+            [(0, 0, 0), (1_500, 1_500, 0), (1_501, 1_500, 1), (u32::MAX, 1_500, 1)]
+        {
+            let answer = told(vec![], said).expect("it is brought within its range");
+            assert_eq!((answer.valid_ms, answer.clamped), (valid_ms, clamped), "{said} ms");
+            assert_eq!(answer.portions, [Portion::default(); 2]);
+        }
+        let slow = ShareRequest { period_ms: u32::MAX, ..request(0) };
+        let longest = sharing::ShareAnswer { tracks: vec![], valid_ms: u32::MAX, attrs: vec![] };
+        assert_eq!(share_answer(&slow, longest).expect("no overflow").valid_ms, u32::MAX);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_the_question_are_no_answer() {
+        let wrong = |columns| told(columns, 500).expect_err("no answer").to_string();
+        for values in [&[][..], &[1], &[1, 2, 3]] {
+            let said = wrong(vec![column("weight", &[100, 100]), column("floor", values)]);
+            assert!(said.contains("column floor has") && said.contains("2 tracks"), "{said}");
+        }
+        assert!(wrong(vec![column("floor", &[1, 2]), column("floor", &[1, 2])]).contains("floor twice"));
+        assert!(wrong(vec![column("Weight", &[1, 2])]).contains("is not known here"));
+        let long = wrong(vec![column(&"moon".repeat(1_000), &[1, 2])]);
+        assert!(long.len() < 200, "{long}");
+    }
+}

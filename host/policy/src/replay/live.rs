@@ -23,6 +23,8 @@ const LOST: &str = "the instance that decided it could not be brought back to wh
 pub(super) struct Made {
     pub(super) answer: Result<AnswerBody, Failure>,
     pub(super) took: Duration,
+    /// What it computed, where that is counted.
+    pub(super) fuel: Option<u64>,
 }
 
 /// An instance of the record.
@@ -124,7 +126,7 @@ impl Live {
         }
         if call.answer == Err(Failure::Deadline) && !self.replaced {
             self.decider = None;
-            return Ok(Made { answer: Err(Failure::Deadline), took: Duration::ZERO });
+            return Ok(Made { answer: Err(Failure::Deadline), took: Duration::ZERO, fuel: None });
         }
         if self.decider.is_none() && self.replaced {
             self.revive();
@@ -133,6 +135,7 @@ impl Live {
         decider.instance().allow(CALL_TIME);
         decider.play(&call.told);
         let question = call.question();
+        let before = decider.instance().spent().fuel;
         let began = Instant::now();
         let answer = match (decider, question) {
             (Decider::Authorize(decider), QuestionBody::Authorize(request)) => {
@@ -150,10 +153,12 @@ impl Live {
             _ => return Err(LOST),
         };
         let took = began.elapsed();
+        let after = self.decider.as_mut().and_then(|decider| decider.instance().spent().fuel);
+        let fuel = after.zip(before).map(|(after, before)| after.saturating_sub(before));
         if matches!(answer, Err(failure) if failure != Failure::Stale) {
             self.decider = None;
         }
-        Ok(Made { answer, took })
+        Ok(Made { answer, took, fuel })
     }
 
     /// Where another component plays, an instance that failed is followed by a fresh one, as in a host.

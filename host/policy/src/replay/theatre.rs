@@ -1,7 +1,7 @@
 //! The instances of a record play it again, and what each decision comes to is compared. Knows nothing of files.
 
 use super::live::{GAP, Live, NO_BEGINNING, NOT_GIVEN};
-use super::{Affected, Cost, Replay, Replayed};
+use super::{Affected, Cost, Fuel, Replay, Replayed};
 use crate::bounds;
 use crate::config::PluginConfig;
 use crate::error::LoadError;
@@ -29,6 +29,7 @@ const MASKED: &str = "its token is not in the record, only another text of the s
 const NO_LOOKUP: &str = "it needs a lookup that the record does not have";
 const INTERRUPTED: &str = "it was interrupted at the deadline then, by a loop or a busy machine";
 const UNASKED: &str = "the policies after it were not asked then";
+const ELSEWHERE: &str = "some of its calls are not in these files: it waited while a new file began, or the record did not keep up";
 
 /// One call of a decision, then and now.
 struct Redone {
@@ -40,6 +41,11 @@ struct Redone {
 }
 
 impl Redone {
+    /// Was the policy asked the same before, to find out what it needs?
+    fn goes_on(&self) -> bool {
+        matches!(&self.call.question, QuestionBody::Authorize(request) if !request.lookups.is_empty())
+    }
+
     fn changed(&self) -> bool {
         self.now.as_ref().is_ok_and(|now| *now != self.call.answer)
     }
@@ -55,6 +61,7 @@ impl Redone {
 struct Costs {
     then_ns: Vec<u64>,
     now_ns: Vec<u64>,
+    fuel: Vec<u64>,
 }
 
 /// All instances of a record.
@@ -62,6 +69,8 @@ pub(super) struct Theatre<'a> {
     loader: &'a Loader,
     header: Header,
     with: Replay,
+    /// Of the components of the record these generations alone; `None`: all.
+    only: Option<BTreeSet<u64>>,
     /// By digest, hash of the configuration, and decision.
     loaded: BTreeMap<(String, String, &'static str), Option<Arc<Plugin>>>,
     /// By configuration.
@@ -79,11 +88,12 @@ pub(super) struct Theatre<'a> {
 }
 
 impl<'a> Theatre<'a> {
-    pub(super) fn new(loader: &'a Loader, header: Header, with: Replay) -> Self {
+    pub(super) fn new(loader: &'a Loader, header: Header, with: Replay, only: Option<BTreeSet<u64>>) -> Self {
         Self {
             loader,
             header,
             with,
+            only,
             loaded: BTreeMap::new(),
             instead: BTreeMap::new(),
             live: HashMap::new(),
@@ -120,6 +130,9 @@ impl<'a> Theatre<'a> {
             }
             let other = instead.plugin.clone();
             return Ok(Live::begin(start, self.other(other, start)?, true));
+        }
+        if self.only.as_ref().is_some_and(|only| !only.contains(&start.generation)) {
+            return Ok(Live::absent(start, None));
         }
         if let Some(plugin) = self.component(start)? {
             return Ok(Live::begin(start, plugin, false));
@@ -216,12 +229,29 @@ impl<'a> Theatre<'a> {
         let missing = redone.iter().find_map(|redone| redone.now.as_ref().err().copied().flatten());
         let made = redone.iter().any(|redone| redone.now.is_ok());
         let comes = if redone.iter().any(Redone::changed) { comes_to(decided, &redone) } else { None };
+        let lacks = self.lacks(decided, &redone);
         match (comes, missing) {
-            (Some(other), _) if other.result != decided.result => self.affect(decided, &redone, &other),
+            (Some(other), _) if other.result != decided.result && !lacks => {
+                self.affect(decided, &redone, &other);
+            }
             (_, Some(why)) => self.not_again(why),
+            _ if lacks => self.not_again(ELSEWHERE),
             _ if made => self.found.same += 1,
             _ => self.found.untouched += 1,
         }
+    }
+
+    /// Did somebody answer whose calls would be made again, but are not all here?
+    fn lacks(&self, decided: &Decided, redone: &[Redone]) -> bool {
+        let concerned = |generation: u64| match &self.with.instead {
+            Some(instead) => instead.generations.contains(&generation),
+            None => self.only.as_ref().is_none_or(|only| only.contains(&generation)),
+        };
+        let answered = decided.by.iter().filter(|by| by.asked && by.failure.is_none());
+        answered.map(|by| by.generation).filter(|generation| concerned(*generation)).any(|generation| {
+            let first = redone.iter().find(|redone| redone.generation == generation);
+            first.is_none_or(Redone::goes_on)
+        })
     }
 
     fn affect(&mut self, decided: &Decided, redone: &[Redone], other: &Other) {
@@ -270,12 +300,26 @@ impl<'a> Theatre<'a> {
             "instances are not exact from some call on: the host told them more than is kept of one call",
         );
         count(self.not_whole + self.open.len() as u64, "decisions are not whole in the record");
+        let fuel = self.costs.iter().filter_map(|(decision, costs)| Some((*decision, costs.fuel()?)));
+        self.found.fuel = fuel.collect();
         self.found.costs = self.costs.into_iter().map(|(decision, costs)| (decision, costs.cost())).collect();
         self.found
     }
 }
 
 impl Costs {
+    /// `None` where it was not counted.
+    fn fuel(&self) -> Option<Fuel> {
+        let mut sorted = self.fuel.clone();
+        sorted.sort_unstable();
+        (!sorted.is_empty()).then(|| Fuel {
+            calls: sorted.len() as u64,
+            p50: percentile(&sorted, 50),
+            p99: percentile(&sorted, 99),
+            total: sorted.iter().sum(),
+        })
+    }
+
     fn cost(mut self) -> Cost {
         self.then_ns.sort_unstable();
         self.now_ns.sort_unstable();
@@ -303,6 +347,9 @@ fn again(
         Ok(made) => {
             found.calls += 1;
             let costs = costs.entry(call.question.decision()).or_default();
+            if made.answer.is_ok() && costs.fuel.len() < COSTED {
+                costs.fuel.extend(made.fuel);
+            }
             if made.answer.is_ok() && call.answer.is_ok() && costs.now_ns.len() < COSTED {
                 costs.then_ns.push(call.took_ns);
                 costs.now_ns.push(nanos(made.took));

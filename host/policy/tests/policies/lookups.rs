@@ -1,13 +1,15 @@
 //! Questions that wait for a lookup: what the policy is told, and who waits meanwhile.
 
-use crate::desk::{Desk, PATIENCE, config, config_with, granted, join, open, order, plugin, refused};
+use crate::desk::{Desk, PATIENCE, config, config_with, granted, join, open, order, place, plugin, refused};
 use crate::guest::{GRANT, GRANT_TEST, Guest, NEED, REFUSAL};
 use crate::misdeeds::answers;
+use crate::recorded::{Record, allocate};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidegate_policy::lookups::{BUDGET, Found, LARGEST_VALUE_BYTES};
-use tidegate_policy::{Lookups, PolicyConfig, RecordTo, Replay, Reply, replay};
+use tidegate_policy::{Instead, Lookups, PolicyConfig, RecordTo, Replay, Reply, replay};
+use tidegate_types::RequestNumber;
 use tidegate_types::decision::{Decision, DecisionRecord, Failure, LookupError};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -271,4 +273,58 @@ fn a_decision_with_lookups_replays_and_secret_values_are_not_in_the_record() {
         let replayed = replay([text.as_bytes()], Replay { components, instead: None }).expect("it is one");
         assert_eq!((replayed.decisions, replayed.calls, replayed.affected.len()), (3, 5, 0), "{replayed:?}");
     }
+}
+
+#[test]
+fn a_question_that_waits_while_a_new_file_begins_is_whole_in_both_files_and_told_in_one() {
+    let record = Record::new("waiting");
+    let mut config = config_with(Decision::Authorize, Guest::new(Decision::Authorize).decide(grant(GRANT)));
+    config.authorize_next = vec![plugin("second", needing().build())];
+    config.allocate = plugin("allocate", allocate().build());
+    config.record = record.to(1 << 18);
+    let given = [
+        config.authorize.clone(),
+        config.authorize_next[0].clone(),
+        config.allocate.clone(),
+        config.balance.clone(),
+    ];
+    let (desk, asked) = held(config);
+    desk.reset(1, 11);
+    let waits = desk.send(join(1));
+    let lookup = next(&asked);
+    while !record.older().exists() {
+        desk.ask(place()).expect("a place");
+        // A writer that a busy machine keeps waiting is another story.
+        while desk.policies.record_waiting() > 16 {
+            std::thread::yield_now();
+        }
+    }
+    lookup.reply.give(Ok(String::new()));
+    assert_eq!(desk.receive().result, granted(None));
+    desk.policies.stop();
+
+    let (older, newer) = ([record.older()], [record.0.clone()]);
+    let both = [record.older(), record.0.clone()];
+    let whole = record.replay_files(&both, &given, None);
+    assert_eq!((whole.same, whole.affected.len()), (whole.decisions, 0), "{whole:?}");
+    assert_eq!(whole.warnings, [] as [String; 0]);
+    let beginning = record.replay_files(&older, &given, None);
+    assert_eq!(beginning.same, beginning.decisions, "{beginning:?}");
+    assert_eq!(beginning.warnings, ["1 decisions are not whole in the record"]);
+    let end = record.replay_files(&newer, &given, None);
+    assert_eq!((end.same, end.not_again.values().sum::<u64>()), (end.decisions - 1, 1), "{end:?}");
+
+    // One that refuses at once, in the place of the second: that is in the calls of the older file alone.
+    let second = record.survey().seats.into_iter().find(|seat| seat.position == 2).expect("it was asked");
+    let refusing = || Instead {
+        decision: Decision::Authorize,
+        generations: [second.generation].into(),
+        plugin: plugin("refusing", Guest::new(Decision::Authorize).build()),
+    };
+    let changed = record.replay_files(&both, &[], Some(refusing()));
+    let listed: Vec<RequestNumber> = changed.affected.iter().map(|affected| affected.number).collect();
+    assert_eq!((listed, changed.not_again.len()), (vec![waits], 0), "{changed:?}");
+    let end = record.replay_files(&newer, &[], Some(refusing()));
+    assert_eq!((end.affected.len(), end.same, end.not_again.len()), (0, 0, 1), "{end:?}");
+    assert!(end.not_again.keys().all(|why| why.contains("while a new file began")), "{end:?}");
 }
