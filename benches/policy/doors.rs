@@ -10,6 +10,7 @@
 //! Told are the CPU time of the whole process, both ends and every thread, and the time that it takes. The native
 //! policies stand behind the same queue, threads, deadlines and records as the components.
 
+use crate::crew::Crew;
 use crate::native::{LeastLoaded, Steady, Token};
 use crate::pairs::{NATIVE, WASM, tell, turns};
 use crate::table::Bench;
@@ -69,6 +70,10 @@ pub fn measure(bench: &mut Bench) {
             if pair >= warm_up {
                 taken.count(spent);
             }
+        }
+        for (host, who) in hosts.iter().zip(["native", "wasm"]) {
+            let ran_us = host.crew.ran_us(warm_up + pairs);
+            println!("  round {round}, {who}: µs that threads ran for each who came and went: {ran_us}");
         }
         hosts.into_iter().for_each(Host::stop);
     }
@@ -175,13 +180,16 @@ fn local() -> Config {
 struct Host {
     runtime: Runtime,
     node: Node,
+    /// Its threads, as they were when it began to serve.
+    crew: Crew,
 }
 
 impl Host {
     fn start(config: Config) -> Self {
+        let before = Crew::now();
         let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let node = runtime.block_on(Node::start(config)).unwrap_or_else(|error| panic!("{error}"));
-        Self { runtime, node }
+        Self { runtime, node, crew: Crew::since(&before) }
     }
 
     fn address(&self) -> SocketAddr {

@@ -9,6 +9,7 @@
 //! name holds a word; `-- --readme` writes what has a target into README.md.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+mod crew;
 mod decisions;
 mod doors;
 mod instances;
