@@ -119,34 +119,15 @@ fn reauthorized(person: u64, answer: &Value) -> String {
 /// A value as it stands in a terminal: what people call themselves is their own choice, and must not steer it.
 fn text(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.chars().flat_map(Shown::of).collect()
-}
-
-/// A letter, or what stands for it.
-enum Shown {
-    Plain(std::iter::Once<char>),
-    Escaped(std::char::EscapeUnicode),
-}
-
-impl Shown {
-    fn of(letter: char) -> Self {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
         if letter.is_control() {
-            Self::Escaped(letter.escape_unicode())
+            shown.extend(letter.escape_unicode());
         } else {
-            Self::Plain(std::iter::once(letter))
+            shown.push(letter);
         }
     }
-}
-
-impl Iterator for Shown {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
-        match self {
-            Self::Plain(letter) => letter.next(),
-            Self::Escaped(letters) => letters.next(),
-        }
-    }
+    shown
 }
 
 /// A text as a part of a query (RFC 3986, section 2.1).
@@ -184,10 +165,10 @@ mod tests {
             person(12, "tea", "Ada", None), person(3, "tea", "Eve\u{1b}[2J", Some(0)), person(20, "harbour", "Bo", None),
         ] });
         let page = [
-            "id  room     name           identity  state      grant ends",
-            "20  harbour  Bo             -         connected  never",
+            "id  room     name          identity  state      grant ends",
+            "20  harbour  Bo            -         connected  never",
             "3   tea      Eve\\u{1b}[2J  -         connected  1970-01-01 00:00:00.000 UTC",
-            "12  tea      Ada            -         connected  never",
+            "12  tea      Ada           -         connected  never",
         ];
         assert_eq!(list(&body).lines().collect::<Vec<_>>(), page);
         assert_eq!(list(&json!({ "people": [] })), "nobody is inside\n");

@@ -87,7 +87,9 @@ pub enum SwapError {
     NotChosen(Decision),
     /// Nothing is in force that a shadow could be compared with.
     #[error(
-        "no policy is in force for {}, so nobody is asked and there is nothing that a shadow could be compared with: put it          in force without --shadow; `tidegate policy back {}` undoes that at once", .0.name(), .0.name()
+        "no policy is in force for {}, so nobody is asked and there is nothing that a shadow could be compared with: put \
+         it in force without --shadow; `tidegate policy back {}` undoes that at once",
+        .0.name(), .0.name()
     )]
     NothingBeside(Decision),
     /// Somebody has to decide.

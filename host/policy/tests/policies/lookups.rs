@@ -299,6 +299,11 @@ fn a_question_that_waits_while_a_new_file_begins_is_whole_in_both_files_and_told
             std::thread::yield_now();
         }
     }
+    // The writer has turned the page for good only once it comes to what was said after that.
+    desk.ask(place()).expect("a place");
+    while desk.policies.record_waiting() > 0 {
+        std::thread::yield_now();
+    }
     lookup.reply.give(Ok(String::new()));
     assert_eq!(desk.receive().result, granted(None));
     desk.policies.stop();
