@@ -1,6 +1,6 @@
 //! One policy of each decision in Rust, C, Go, JavaScript and Python, asked the same questions, in the real sandbox and
-//! under the bounds of production where it is about authorize and share. Knows nothing of how components are built: `tests/languages/build` leaves them in target/languages, and
-//! these tests are for after it:
+//! under the bounds of production where it is about authorize and share. Knows nothing of how components are built:
+//! `tests/languages/build` leaves them in target/languages, and these tests are for after it:
 //!
 //! ```sh
 //! tests/languages/build && cargo test --release --workspace --test languages -- --ignored
