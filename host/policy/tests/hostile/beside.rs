@@ -5,9 +5,10 @@
 
 use crate::all;
 use crate::case::{Case, harmless, provocation};
-use crate::desk::{config, plugin, start};
+use crate::desk::{Desk, config, plugin, start};
 use std::time::{Duration, Instant};
 use tidegate_policy::Deadlines;
+use tidegate_types::RequestNumber;
 use tidegate_types::decision::{Answer, Decision, Failure};
 
 /// Questions to the plugin beside it, for each misdeed.
@@ -15,8 +16,53 @@ const QUESTIONS: usize = 200;
 /// One comes each of these, as joins do.
 const PACE: Duration = Duration::from_millis(1);
 
-/// Latencies of the questions beside one misdeed, which is done again as soon as it is over; and how many were late.
-fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
+/// So many decisions at most come between one and its record.
+const RECENT: usize = 64;
+
+/// What became of the questions beside misdeeds.
+#[derive(Default)]
+struct Beside {
+    /// From the question until its asker had the answer. Whoever asks may wake beneath a loop, too, and wait for the
+    /// scheduler: that is in it.
+    asked: Vec<Duration>,
+    /// In the queue and in the plugin, as the host's records and metrics have it.
+    decided: Vec<Duration>,
+    late: usize,
+}
+
+impl Beside {
+    fn line(&mut self, name: &str) {
+        self.asked.sort_unstable();
+        self.decided.sort_unstable();
+        let at = |of: &[Duration], permille: usize| of[(of.len() - 1) * permille / 1_000];
+        let [asked, decided] =
+            [&self.asked, &self.decided].map(|of| [500, 990, 1_000].map(|part| at(of, part)));
+        println!(
+            "{:>9.1?} {:>9.1?} {:>9.1?}   {:>9.1?} {:>9.1?} {:>9.1?} {:>5}  {name}",
+            decided[0], decided[1], decided[2], asked[0], asked[1], asked[2], self.late
+        );
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.asked.append(&mut other.asked);
+        self.decided.append(&mut other.decided);
+        self.late += other.late;
+    }
+}
+
+/// How long the host took for a question that is answered; its record follows the answer.
+fn decided(desk: &Desk, question: RequestNumber) -> Duration {
+    loop {
+        let mut records = desk.policies.records(RECENT).into_iter();
+        if let Some(record) = records.find(|record| record.number == question) {
+            return Duration::from_nanos(record.waited_ns + record.latency_ns);
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Questions beside one misdeed, which is done again as soon as it is over.
+fn beside(case: &Case) -> Option<Beside> {
     let (mut config, own) = (config(), plugin(case.name, case.component.clone()));
     config.deadlines = Deadlines::usual();
     let other = match case.decision {
@@ -31,7 +77,7 @@ fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
     }
     let desk = start(config).ok()?;
     desk.reset(1, 2);
-    let (mut latencies, mut late) = (Vec::new(), 0);
+    let mut beside = Beside::default();
     let mut misdeed = desk.send(provocation(case.decision));
     for _ in 0..QUESTIONS {
         let asked = Instant::now();
@@ -39,17 +85,18 @@ fn beside(case: &Case) -> Option<(Vec<Duration>, usize)> {
         loop {
             let Answer { number, result } = desk.receive();
             if number == question {
-                latencies.push(asked.elapsed());
-                late += usize::from(result == Err(Failure::Deadline));
+                beside.asked.push(asked.elapsed());
+                beside.late += usize::from(result == Err(Failure::Deadline));
                 break;
             }
             if number == misdeed {
                 misdeed = desk.send(provocation(case.decision));
             }
         }
+        beside.decided.push(decided(&desk, question));
         std::thread::sleep(PACE.saturating_sub(asked.elapsed()));
     }
-    Some((latencies, late))
+    Some(beside)
 }
 
 /// Processor time so far, in ticks of the system's clock: of all that the machine has, what is not idle, and this
@@ -70,20 +117,16 @@ fn processor() -> [u64; 3] {
 #[ignore = "a measurement"]
 fn how_long_the_plugin_beside_takes() {
     let before = processor();
-    let (mut all_of_them, mut late) = (Vec::new(), 0);
-    let line = |name: &str, latencies: &mut Vec<Duration>, late: usize| {
-        latencies.sort_unstable();
-        let at = |permille: usize| latencies[(latencies.len() - 1) * permille / 1_000];
-        println!("{:>9.1?} {:>9.1?} {:>9.1?} {late:>5}  {name}", at(500), at(990), at(1_000));
-    };
-    println!("{:>9} {:>9} {:>9} {:>5}", "p50", "p99", "longest", "late");
+    let mut all_of_them = Beside::default();
+    println!("{:^29}   {:^29}", "decided", "answered to who asked");
+    let heads = ["p50", "p99", "longest"].map(|head| format!("{head:>9}")).join(" ");
+    println!("{heads}   {heads} {:>5}", "late");
     for case in all() {
-        let Some((mut latencies, too_late)) = beside(&case) else { continue };
-        line(case.name, &mut latencies, too_late);
-        all_of_them.append(&mut latencies);
-        late += too_late;
+        let Some(mut beside) = beside(&case) else { continue };
+        beside.line(case.name);
+        all_of_them.append(beside);
     }
-    line("all together", &mut all_of_them, late);
+    all_of_them.line("all together");
     let after = processor();
     let [total, busy, own] = std::array::from_fn(|at| after[at] - before[at]);
     println!("other processes took {}% of the machine", 100 * busy.saturating_sub(own) / total.max(1));
