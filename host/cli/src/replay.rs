@@ -10,7 +10,7 @@ use crate::run::configuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _, Take};
 use std::path::{Path, PathBuf};
 use tidegate_policy::sandbox::Metering;
 use tidegate_policy::{
@@ -20,7 +20,7 @@ use tidegate_types::decision::Decision;
 
 /// What was replayed, and by whom.
 pub(crate) struct Played {
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<Part>,
     pub(crate) survey: Survey,
     /// Another component, and in whose place.
     pub(crate) instead: Option<(PathBuf, Vec<Seated>)>,
@@ -86,7 +86,7 @@ pub(crate) fn replay(options: &Replay, stock: Stock) -> Result<bool, CommandErro
 }
 
 /// What is computed for it, by whoever decides now, and by the recorded ones whose place that takes.
-fn counted(files: &[PathBuf], with: tidegate_policy::Replay, record: &Path) -> Result<Counted, CommandError> {
+fn counted(files: &[Part], with: tidegate_policy::Replay, record: &Path) -> Result<Counted, CommandError> {
     let count = |with, generations| {
         fuel(open(files)?, with, generations).map_err(|error| CommandError::record(record, error))
     };
@@ -97,27 +97,47 @@ fn counted(files: &[PathBuf], with: tidegate_policy::Replay, record: &Path) -> R
 }
 
 /// The file, and the older one beside it if it is of the same run of the host.
-fn set(record: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, CommandError> {
+fn set(record: &Path, notes: &mut Vec<String>) -> Result<Vec<Part>, CommandError> {
     let mut older = record.to_owned().into_os_string();
     older.push(".1");
     let older = PathBuf::from(older);
+    let record = Part::of(record.to_owned())?;
     if !older.is_file() {
-        return Ok(vec![record.to_owned()]);
+        return Ok(vec![record]);
     }
-    let run = |path: &Path| run_of(reader(path)?).map_err(|error| CommandError::record(path, error));
-    if run(record)? == run(&older)? {
-        return Ok(vec![older, record.to_owned()]);
+    let older = Part::of(older)?;
+    let run = |part: &Part| run_of(part.open()?).map_err(|error| CommandError::record(&part.path, error));
+    if run(&record)? == run(&older)? {
+        return Ok(vec![older, record]);
     }
-    notes.push(format!("{} is of an earlier run of the host: replay it by its own name", older.display()));
-    Ok(vec![record.to_owned()])
+    notes.push(format!(
+        "{} is of an earlier run of the host: replay it by its own name",
+        older.path.display()
+    ));
+    Ok(vec![record])
 }
 
-fn open(files: &[PathBuf]) -> Result<Vec<BufReader<File>>, CommandError> {
-    files.iter().map(|path| reader(path)).collect()
+/// A file of the record, up to where it went when the command began: a host may still write it, and whoever looks at it
+/// twice must see the same.
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    bytes: u64,
 }
 
-fn reader(path: &Path) -> Result<BufReader<File>, CommandError> {
-    File::open(path).map(BufReader::new).map_err(|error| CommandError::file(path, &error))
+impl Part {
+    fn of(path: PathBuf) -> Result<Self, CommandError> {
+        let found = std::fs::metadata(&path).map_err(|error| CommandError::file(&path, &error))?;
+        Ok(Self { path, bytes: found.len() })
+    }
+
+    fn open(&self) -> Result<BufReader<Take<File>>, CommandError> {
+        let file = File::open(&self.path).map_err(|error| CommandError::file(&self.path, &error))?;
+        Ok(BufReader::new(file.take(self.bytes)))
+    }
+}
+
+fn open(files: &[Part]) -> Result<Vec<BufReader<Take<File>>>, CommandError> {
+    files.iter().map(Part::open).collect()
 }
 
 fn plugin(source: Source, configuration: &Value) -> PluginConfig {

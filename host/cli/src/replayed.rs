@@ -14,7 +14,7 @@ const SHORT: usize = 16;
 pub(crate) fn text(played: &Played, limit: usize) -> String {
     let (survey, found) = (&played.survey, &played.found);
     let mut page = String::new();
-    let files: Vec<String> = played.files.iter().map(|path| path.display().to_string()).collect();
+    let files: Vec<String> = played.files.iter().map(|part| part.path.display().to_string()).collect();
     let (first, last) = survey.unix_ms;
     let _ = writeln!(page, "{}", files.join(" and "));
     let _ = writeln!(
@@ -194,7 +194,7 @@ pub(crate) fn json(played: &Played, limit: usize) -> Value {
     });
     let costs = found.costs.iter().map(|(decision, of)| (decision.name().to_owned(), cost(of)));
     json!({
-        "files": played.files,
+        "files": played.files.iter().map(|part| &part.path).collect::<Vec<_>>(),
         "program": survey.program,
         "engine": survey.engine,
         "seats": survey.seats.iter().map(seat).collect::<Vec<_>>(),
